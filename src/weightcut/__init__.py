@@ -1,0 +1,1 @@
+"""Cut the weight of a code LLM and keep its punch."""

@@ -1,0 +1,81 @@
+"""The contract of a compression method, and what one is given beside its source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from weightcut.records import Format, TokenBlocks
+
+Split = Literal["calibration", "training", "validation"]
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What a method needs to run: packages that must import, and the extra that brings them.
+
+    memory_per_weight: peak resident bytes for each weight of the source, beyond base_memory bytes.
+    seconds_per_weight: rough wall seconds for each weight on one core of this generation.
+    """
+
+    packages: tuple[str, ...] = ()
+    extra: str = ""
+    gpu: bool = False
+    memory_per_weight: float = 4.0
+    base_memory: int = 700_000_000
+    seconds_per_weight: float = 5e-8
+    base_seconds: float = 5.0
+    disk_per_weight: float = 2.0
+
+
+def _silent(phrase: str, share: float | None) -> None:
+    """Report progress to nobody."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every method may use and most ignore.
+
+    origin: the checkpoint folder that the recipe started from (a teacher, for instance).
+    texts: windows of a split's text as token ids, `texts(split, blocks, length)`; the splits are
+    disjoint from each other and from every evaluation text. seed: for anything random.
+    progress: called with a phrase and the share done (0..1, or None where unknown).
+    record: what the artifact's record shall say of the step (group sizes, layers, losses).
+    scratch: a folder that outlives a killed run of the same step, for checkpoints to resume from.
+    """
+
+    origin: Path
+    texts: Callable[[Split, int, int], TokenBlocks]
+    scratch: Path
+    seed: int = 0
+    progress: Callable[[str, float | None], None] = _silent
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A compression step: a pydantic model of its settings that can compress.
+
+    The class itself declares its capabilities; an instance holds validated settings.
+    exact: a conversion that must not change predictions; it is proven and refused otherwise.
+    paper: where the method is from.
+    """
+
+    kind: str
+    accepts: ClassVar[frozenset[Format]]
+    produces: ClassVar[Format]
+    needs_calibration: ClassVar[bool]
+    trains: ClassVar[bool]
+    exact: ClassVar[bool]
+    bits: ClassVar[float | None]
+    paper: ClassVar[str]
+
+    def requirements(self) -> Requirements:
+        """Return what it needs, before anything runs."""
+        ...
+
+    def compress(self, source: Path, out: Path, context: Context) -> None:
+        """Read the model in `source`, write the new one into the existing, empty folder `out`."""
+        ...

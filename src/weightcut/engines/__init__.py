@@ -1,0 +1,1 @@
+"""Engines, one file each: they open artifacts as sessions."""

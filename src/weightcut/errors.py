@@ -1,0 +1,41 @@
+"""Errors that a user can mend; the command line prints them without a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class WeightcutError(Exception):
+    """Something a user can mend: the cause, the place (file, line, key) and the cure if known."""
+
+    def __init__(self, cause: str, *, place: str = "", cure: str = "") -> None:
+        self.cause, self.place, self.cure = cause, place, cure
+        super().__init__(f"{place}: {cause}" if place else cause)
+
+
+class UsageError(WeightcutError):
+    """The request itself is wrong: an unknown name, a recipe that does not fit, a bad study."""
+
+
+class BrokenInput(WeightcutError):
+    """A file that was read is incomplete, corrupt or not what it claims to be."""
+
+
+class NotHere(WeightcutError):
+    """This machine cannot do it: no network, no memory, no disk, no such package or device."""
+
+
+def missing_extra(package: str, extra: str) -> NotHere:
+    """Return the error for a package that is not there, naming the command that brings it."""
+    return NotHere(
+        f"the package {package!r} is not installed", cure=f'pip install "weightcut[{extra}]"'
+    )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a phrase with the nearest known name and all the alternatives, for error messages."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known: {', '.join(names)}"

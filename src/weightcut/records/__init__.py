@@ -1,0 +1,41 @@
+"""Frozen data types that cross folders; they import nothing of the project but each other."""
+
+from weightcut.records.base import Record, digest
+from weightcut.records.execution import ExecutionResult
+from weightcut.records.generation import Completion, FinishReason, Request, Sample, Scores
+from weightcut.records.models import Artifact, Checkpoint, Format, Proof, Step
+from weightcut.records.observation import Cell, CellKey, CellState, Observation, Stage
+from weightcut.records.results import Results, VariantResult
+from weightcut.records.spec import Keep, Named, ProfileSpec, StudySpec, Target, VariantSpec
+from weightcut.records.tokens import LogProbs, TokenBlocks
+
+__all__ = [
+    "Artifact",
+    "Cell",
+    "CellKey",
+    "CellState",
+    "Checkpoint",
+    "Completion",
+    "ExecutionResult",
+    "FinishReason",
+    "Format",
+    "Keep",
+    "LogProbs",
+    "Named",
+    "Observation",
+    "ProfileSpec",
+    "Proof",
+    "Record",
+    "Request",
+    "Results",
+    "Sample",
+    "Scores",
+    "Stage",
+    "Step",
+    "StudySpec",
+    "Target",
+    "TokenBlocks",
+    "VariantResult",
+    "VariantSpec",
+    "digest",
+]

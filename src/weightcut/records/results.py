@@ -1,0 +1,124 @@
+"""The public form of a study's results, `results.json` (documented in docs/results.md)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = 1
+Verdict = Literal["baseline", "retained", "lost", "undecided", "unmeasured"]
+
+
+class Part(BaseModel):
+    """A part of the results; later versions may add keys, so unknown ones are kept, not refused."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
+
+class Interval(Part):
+    """A value with the ends of its confidence interval (None where it could not be formed)."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class Percentiles(Part):
+    """Percentiles of one raw reading."""
+
+    p50: float | None
+    p90: float | None
+    p99: float | None
+
+
+class Profile(Part):
+    """Speed and memory of a variant; latencies in milliseconds at batch 1, over different prompts.
+
+    tokens_per_s: by number of concurrent sequences. peak_rss_bytes: of the whole process.
+    """
+
+    ttft_ms: Percentiles
+    tpot_ms: Percentiles
+    latency_ms: Percentiles = Field(description="whole answers of equal length, batch 1")
+    tokens_per_s: dict[str, float]
+    peak_rss_bytes: int | None
+    prompts: int = 0
+    new_tokens: int = 0
+    quiet: bool | None = Field(None, description="whether the machine was quiet while it was timed")
+
+
+class AgainstBaseline(Part):
+    """A variant beside the baseline; retentions and ratios, 1 meaning the same.
+
+    latency_speedup: baseline's p50 latency over the variant's. speedup_same_engine: the 16-bit
+    variant on the same engine over this one (None where the study has none). size_ratio and
+    memory_ratio: the variant over the baseline.
+    """
+
+    codebleu_retention: Interval | None = None
+    pass_at_1_retention: Interval | None = Field(None, alias="pass@1_retention")
+    latency_speedup: float | None = None
+    speedup_same_engine: float | None = None
+    throughput_speedup: dict[str, float] = {}
+    size_ratio: float | None = None
+    memory_ratio: float | None = None
+
+
+class Guard(Part):
+    """One veto: a paired one-sided test whether the variant is worse than the baseline."""
+
+    name: str
+    p_value: float | None
+    p_holm: float | None = Field(description="corrected over the variants of the study")
+    worse: bool
+    says: str = Field(description="the evidence in words")
+
+
+class VariantResult(Part):
+    """Everything measured of one variant and concluded from it."""
+
+    name: str
+    engine: str
+    engine_options: dict[str, Any] = {}
+    recipe: list[dict[str, Any]]
+    artifact_bytes: int | None
+    artifact_parts: dict[str, int] = {}
+    details: dict[str, Any] = {}
+    tasks: dict[str, dict[str, Any]]
+    profile: Profile | None
+    against_baseline: AgainstBaseline | None
+    guards: list[Guard] = []
+    verdict: Verdict
+    verdict_reasons: list[str]
+    further_samples: int | None = Field(
+        None, description="how many more samples would decide an undecided verdict, if any would"
+    )
+    meets_target: bool
+    on_frontier: bool
+    errors: list[str] = []
+
+
+class Skipped(Part):
+    """A cell of the study that was not run, and why."""
+
+    cell: str
+    reason: str
+
+
+class Results(Part):
+    """A study's results: what `results.json` holds and every report shows."""
+
+    schema_version: int = Field(SCHEMA, alias="schema")
+    study: str
+    baseline: str
+    complete: bool
+    machine: dict[str, Any]
+    conditions: dict[str, Any]
+    keep: dict[str, Any]
+    target: dict[str, Any]
+    variants: list[VariantResult]
+    recommended: str | None
+    recommendation: str = Field(description="a paragraph in plain words")
+    warnings: list[str] = []
+    skipped: list[Skipped]

@@ -1,0 +1,1 @@
+"""One file per report format over one set of charts."""

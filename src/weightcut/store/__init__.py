@@ -1,0 +1,1 @@
+"""Results database and artifact folder; the only writer of results."""

@@ -1,0 +1,1 @@
+"""From a study file to stored results: spec, plan, run, worker."""
