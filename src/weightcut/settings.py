@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import Any, cast
 
 
 def home() -> Path:
@@ -27,3 +29,25 @@ def artifacts_folder() -> Path:
 def offline() -> bool:
     """Return whether the user forbade every network access (`WEIGHTCUT_OFFLINE=1`)."""
     return os.environ.get("WEIGHTCUT_OFFLINE", "") not in ("", "0")
+
+
+def isolated_environment() -> dict[str, str]:
+    """Return the environment for processes that handle models: no hub, no telemetry, quiet."""
+    return dict(os.environ) | {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "DO_NOT_TRACK": "1",
+        # The one switch by which openvino_telemetry (a dependency of NNCF) sends nothing.
+        "CI": "true",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONHASHSEED": "0",
+    }
+
+
+def silence_telemetry() -> None:
+    """Keep OpenVINO and NNCF, which report usage by default, from ever doing so in this process.
+
+    Call it before importing them: without their reporting package both fall back to a stub.
+    """
+    sys.modules.setdefault("openvino_telemetry", cast("Any", None))

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from weightcut.records import Artifact, Completion, Format, LogProbs, Request, TokenBlocks
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Rough costs for predictions, measured on 2 cores with AVX512 at 16 bit.
+
+    single_s, batched_s, prefill_s: seconds for each weight and token when decoding one sequence,
+    when decoding 32 at once, and when reading a prompt. start_s: to import and open.
+    base_memory: resident bytes beside the weights. weights_copies: times the weights lie in memory.
+    """
+
+    single_s: float
+    batched_s: float
+    prefill_s: float
+    start_s: float
+    base_memory: int
+    weights_copies: float = 1.0
 
 
 class Session(Protocol):
@@ -40,6 +58,8 @@ class Engine(Protocol):
     accepts: ClassVar[frozenset[Format]]
     packages: ClassVar[tuple[str, ...]]
     extra: ClassVar[str]
+    exact: ClassVar[dict[str, Any]]
+    cost: ClassVar[Cost]
 
     def open(self, artifact: Artifact) -> AbstractContextManager[Session]:
         """Load the artifact and return a session that is also a context manager."""

@@ -10,20 +10,28 @@ from weightcut.records import Completion, Sample, Scores
 
 @runtime_checkable
 class GenerationTask(Protocol):
-    """A task whose samples are answered by the model and scored one by one."""
+    """A task whose samples are answered by the model and scored one by one.
+
+    metrics: names of the scores that every answer gets. stop: texts that end a plain completion.
+    """
 
     kind: str
     mode: ClassVar[Literal["generation"]]
-    samples_per_task: int
+    metrics: ClassVar[tuple[str, ...]]
+    stop: ClassVar[tuple[str, ...]]
+    samples: int
     temperature: float
     max_new_tokens: int
 
-    def samples(self) -> Sequence[Sample]:
+    def items(self) -> Sequence[Sample]:
         """Return the samples, in a fixed order, cut to the task's limit."""
         ...
 
-    def score(self, sample: Sample, completion: Completion) -> Scores:
-        """Score one answer; safe to call from several threads."""
+    def score(self, sample: Sample, completion: Completion, chat: bool) -> Scores:
+        """Score one answer, given to the chat form of the prompt or to the plain one.
+
+        Safe to call from several threads. values holds the task's metrics, each from 0 to 1.
+        """
         ...
 
 
@@ -33,7 +41,7 @@ class LikelihoodTask(Protocol):
 
     kind: str
     mode: ClassVar[Literal["likelihood"]]
-    windows: int
+    limit: int
     length: int
     top_k: int
 

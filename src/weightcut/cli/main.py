@@ -1,0 +1,51 @@
+"""The command line: one thin file per command, mounted here."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from weightcut.cli import compress, evaluate, models, plan, profile, report, run, sandbox, score
+from weightcut.cli.output import complain
+from weightcut.errors import UsageError, WeightcutError
+
+app = typer.Typer(
+    name="weightcut",
+    help="Cut the weight of a code LLM and keep its punch.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(models.app, name="models")
+app.command("plan")(plan.plan)
+app.command("run")(run.run)
+app.command("report")(report.report)
+app.command("compress")(compress.compress)
+app.command("evaluate")(evaluate.evaluate)
+app.command("profile")(profile.profile)
+app.add_typer(score.app, name="score")
+app.add_typer(sandbox.app, name="sandbox")
+
+
+def main() -> None:
+    """Run a command; exit code 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    try:
+        app()
+    except UsageError as error:
+        complain(error)
+        sys.exit(2)
+    except WeightcutError as error:
+        complain(error)
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); python would complain at exit otherwise.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

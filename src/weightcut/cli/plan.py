@@ -1,0 +1,61 @@
+"""`weightcut plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from weightcut.cli import options
+from weightcut.cli.output import duration, print_json, size
+
+
+def plan(
+    study: options.Study = "quickstart",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Plan only this variant (and the baseline); repeatable."),
+    ] = None,
+    limit: options.Limit = None,
+    set_: options.Set = None,
+    json_: options.Json = False,
+) -> None:
+    """Show every cell of a study: what will be skipped and why, predicted time, memory and disk.
+
+    Example: weightcut plan studies/quickstart.yaml --limit 20
+    """
+    from weightcut.hardware.probe import machine
+    from weightcut.models.resolve import resolve
+    from weightcut.settings import artifacts_folder
+    from weightcut.study.plan import make_plan
+
+    spec = options.study_of(study, set_, limit)
+    checkpoint = resolve(spec.model)
+    made = make_plan(spec, checkpoint, machine(), Path(artifacts_folder()), only or ())
+    if json_:
+        totals = {"seconds": made.seconds, "memory": made.memory, "disk": made.disk}
+        print_json(made.model_dump(mode="json") | {"total": totals})
+        return
+    table = Table(title=f"{escape(spec.study)} on {escape(spec.model)}", title_justify="left")
+    for heading in ("cell", "recipe as run", "time", "memory", "disk", ""):
+        table.add_column(
+            heading, justify="right" if heading in ("time", "memory", "disk") else "left"
+        )
+    for cell in made.cells:
+        steps = " | ".join(step.label() for step in cell.steps) if cell.key.stage == "build" else ""
+        note = f"skipped: {cell.skip}" if cell.skip else "made before" if cell.cached else ""
+        table.add_row(
+            escape(str(cell.key)),
+            escape(steps),
+            duration(cell.prediction.seconds),
+            size(cell.prediction.memory),
+            size(cell.prediction.disk),
+            escape(note),
+        )
+    table.add_section()
+    table.add_row("all", "", duration(made.seconds), size(made.memory), size(made.disk), "")
+    Console().print(table)

@@ -1,0 +1,64 @@
+"""`weightcut run`."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from weightcut.cli import options
+from weightcut.cli.output import errors, print_json, study_progress
+
+
+def run(
+    study: options.Study = "quickstart",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run folder; default runs/<study>.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Run only this variant (and the baseline); repeatable.")
+    ] = None,
+    limit: options.Limit = None,
+    set_: options.Set = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=1, help="Wall seconds that one cell may take.")
+    ] = None,
+    json_: options.Json = False,
+) -> None:
+    """Run a study, or go on with it, and write its reports.
+
+    Example: weightcut run quickstart --only ov-int8 --limit 20 --out runs/small
+    """
+    from weightcut.reports import terminal
+    from weightcut.study.run import run_study
+
+    spec = options.study_of(study, set_, limit)
+    folder = out or Path("runs") / spec.study
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        with study_progress(quiet=json_) as listen:
+            results = run_study(
+                spec, folder, only=tuple(only or ()), listen=listen, timeout=timeout
+            )
+    except KeyboardInterrupt:
+        command = shlex.join(["weightcut", *sys.argv[1:]])
+        errors.print(f"\nstopped; nothing measured is lost. Go on with: {command}", soft_wrap=True)
+        raise typer.Exit(130) from None
+    if json_:
+        print_json(results.model_dump(mode="json", by_alias=True))
+    else:
+        console = Console()
+        console.print(terminal.table(results))
+        console.print(terminal.summary(results), soft_wrap=False)
+        console.print(f"\nreport: {folder / 'report.html'} (also report.md, results.json, .csv)")
+    if any(variant.errors for variant in results.variants):
+        raise typer.Exit(1)
+
+
+def _as_interrupt(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt

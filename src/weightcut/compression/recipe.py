@@ -1,0 +1,120 @@
+"""Recipes: chains of compression steps, parsed and type-checked before anything runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import yaml
+from pydantic import ValidationError
+
+from weightcut import registry
+from weightcut.compression.method import Method
+from weightcut.errors import UsageError, nearest
+from weightcut.records import Format, Step
+
+_STEP = re.compile(r"^\s*(?P<kind>[\w.-]+)\s*(?:\((?P<inner>.*)\))?\s*$", re.DOTALL)
+
+
+def parse_recipe(text: str) -> tuple[Step, ...]:
+    """Parse `prune-depth(0.15) | distill(steps=200) | int4(awq=true)` into validated steps.
+
+    Values are YAML scalars; one value without a name is the method's first setting.
+    """
+    if not text.strip():
+        return ()
+    return tuple(parse_step(part) for part in text.split("|"))
+
+
+def parse_step(text: str) -> Step:
+    """Parse one step, `int4(awq=true)`."""
+    match = _STEP.match(text)
+    if match is None:
+        raise UsageError(
+            f"cannot read the step {text.strip()!r}", cure="write it like int4(awq=true)"
+        )
+    kind, settings = match["kind"], dict[str, Any]()
+    for item in filter(str.strip, (match["inner"] or "").split(",")):
+        name, equals, value = item.partition("=")
+        if not equals:
+            name, value = _first_setting(kind), item
+        settings[name.strip()] = yaml.safe_load(value)
+    return step(kind, settings)
+
+
+def step(kind: str, settings: Mapping[str, Any]) -> Step:
+    """Validate a step's settings; the returned step holds only those that differ from defaults."""
+    method = _validated(kind, settings)
+    data = method.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})
+    return Step(kind=kind, settings=data)
+
+
+def build(step: Step) -> Method:
+    """Return the method object that a step stands for."""
+    return cast("Method", _validated(step.kind, step.settings))
+
+
+def fit(steps: Sequence[Step], source: Format, opens: frozenset[Format]) -> tuple[Step, ...]:
+    """Return the steps with the conversions that they need put in; UsageError where none fits.
+
+    source: format of the checkpoint. opens: formats that the engine accepts.
+    """
+    fitted: list[Step] = []
+    current = source
+    for index, one in enumerate(steps, start=1):
+        method = build(one)
+        if current not in method.accepts:
+            what = f"step {index}, {one.label()}, which accepts {_any(method.accepts)}"
+            fitted.append(_conversion(current, method.accepts, what))
+            current = build(fitted[-1]).produces
+        fitted.append(one)
+        current = method.produces
+    if current not in opens:
+        fitted.append(_conversion(current, opens, f"the engine, which opens {_any(opens)}"))
+    return tuple(fitted)
+
+
+def bits(steps: Sequence[Step]) -> float | None:
+    """Return the bits per quantized weight that the last quantizing step leaves, None if none."""
+    return next((b for one in reversed(steps) if (b := build(one).bits) is not None), None)
+
+
+def _conversion(current: Format, wanted: frozenset[Format], what: str) -> Step:
+    for name in registry.names("method"):
+        method = registry.load("method", name)
+        if method.exact and current in method.accepts and method.produces in wanted:
+            return Step(kind=name)
+    raise UsageError(
+        f"nothing turns the format {current!r} into what is needed by {what}",
+        cure="change the order of the steps or take another engine",
+    )
+
+
+def _validated(kind: str, settings: Mapping[str, Any]) -> Any:
+    method = registry.load("method", kind)
+    try:
+        return method.model_validate({"kind": kind, **settings})
+    except ValidationError as error:
+        raise UsageError(explain(error, f"method {kind!r}", method)) from error
+
+
+def explain(error: ValidationError, what: str, model: Any) -> str:
+    """Return a pydantic error in one line, with the nearest setting for an unknown one."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = [field for field in model.model_fields if field != "kind"]
+        return f"{what} has no setting {name!r}; {nearest(name, known)}"
+    return f"{what}, setting {name!r}: {first['msg']} (got {first['input']!r})"
+
+
+def _first_setting(kind: str) -> str:
+    fields = [name for name in registry.load("method", kind).model_fields if name != "kind"]
+    if not fields:
+        raise UsageError(f"method {kind!r} has no settings")
+    return str(fields[0])
+
+
+def _any(formats: frozenset[Format]) -> str:
+    return " or ".join(sorted(formats))

@@ -1,0 +1,34 @@
+"""What holds for a whole run and must be the same for two results to stand side by side."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from weightcut.data.corpus import corpus_digest
+from weightcut.models.tokenizer import load_tokenizer
+from weightcut.records import Checkpoint, StudySpec
+from weightcut.study.build import SPLITS, package_version
+from weightcut.study.worker import VERSIONS, open_task
+
+
+def run_conditions(spec: StudySpec, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return model, texts, prompt form, sampling, seeds and versions, with digests."""
+    chat = load_tokenizer(checkpoint.path).has_chat_template
+    return {
+        "model": {
+            "reference": checkpoint.reference,
+            "origin": checkpoint.origin,
+            "digest": checkpoint.digest,
+            "parameters": checkpoint.parameters,
+            "notes": list(checkpoint.notes),
+        },
+        "prompt_form": "chat template" if chat else "plain completion (no chat template)",
+        "tasks": {task.kind: task.settings for task in spec.tasks},
+        "task_modes": {task.kind: open_task(task).mode for task in spec.tasks},
+        "profile": spec.profile.model_dump(mode="json") if spec.profile else None,
+        "texts": {split: corpus_digest(split) for split in (*SPLITS, "evaluation")},
+        "seed": spec.seed,
+        "versions": {name: package_version(name) for name in VERSIONS}
+        | {"python": platform.python_version()},
+    }

@@ -1,0 +1,301 @@
+"""Running a study: every cell in its own process, every result kept, resumable at any moment."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from weightcut.errors import UsageError, WeightcutError, nearest
+from weightcut.records import CellKey, Checkpoint, Results, StudySpec, digest
+from weightcut.settings import artifacts_folder
+from weightcut.store.run_store import FILE, RunStore
+from weightcut.study.conditions import run_conditions
+from weightcut.study.executor import Outcome, run_cell
+from weightcut.study.plan import Plan, PlannedCell, make_plan, refuse_if_too_big
+from weightcut.study.publish import publish
+from weightcut.study.worker import Job
+
+RETRIES = 1
+SLOWEST = 20.0  # times its prediction that a cell may take
+SHORTEST_TIMEOUT = 1800.0
+_ANALYSIS_ONLY = ("variants", "keep", "target")
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a run tells while it goes on.
+
+    share: of the cell, 0 to 1 or None. left: predicted seconds until the whole study is done.
+    """
+
+    kind: Literal["planned", "started", "progress", "finished", "failed", "skipped"]
+    cell: str = ""
+    phrase: str = ""
+    share: float | None = None
+    left: float | None = None
+    plan: Plan | None = None
+
+
+Listener = Callable[[Event], None]
+
+
+def run_study(
+    spec: StudySpec,
+    out: Path,
+    *,
+    only: Iterable[str] = (),
+    listen: Listener = lambda _event: None,
+    artifacts: Path | None = None,
+    timeout: float | None = None,
+) -> Results:
+    """Run what of the study is not done yet and write its reports; returns the results.
+
+    out: the run folder. only: variants to run now (the baseline is always among them).
+    timeout: wall seconds for each cell. A killed or interrupted run goes on where it stopped.
+    """
+    for name in only:
+        if name not in {v.name for v in spec.variants}:
+            raise UsageError(
+                f"unknown variant {name!r}; {nearest(name, [v.name for v in spec.variants])}"
+            )
+    with _only_run(out) as held:
+        store = _open(spec, out)
+        try:
+            run = _Run(store, held, artifacts or artifacts_folder(), listen, timeout)
+            run.everything(tuple(only))
+        finally:
+            store.close()
+    return publish(out)
+
+
+@dataclass
+class _Run:
+    store: RunStore
+    held: int
+    artifacts: Path
+    listen: Listener
+    timeout: float | None
+    spec: StudySpec = field(init=False)
+    checkpoint: Checkpoint = field(init=False)
+
+    def everything(self, only: tuple[str, ...]) -> None:
+        from weightcut.hardware.probe import machine
+        from weightcut.models.resolve import resolve
+
+        self.spec = self.store.spec()
+        self.checkpoint = resolve(
+            self.spec.model,
+            progress=lambda phrase, share: self.listen(Event("progress", "model", phrase, share)),
+        )
+        here = machine()
+        self.store.plan(list(_all_keys(self.spec)))
+        _same_conditions(self.store, run_conditions(self.spec, self.checkpoint))
+        self.store.remember("machine", here)
+        plan = make_plan(self.spec, self.checkpoint, here, self.artifacts, only)
+        todo = [cell for cell in plan.cells if not self._done(cell.key)]
+        refuse_if_too_big(Plan(cells=tuple(todo)), here)
+        self.listen(Event("planned", plan=Plan(cells=tuple(todo))))
+        clock = _Clock(sum(c.prediction.seconds for c in todo if not c.skip))
+        for cell in todo:
+            self._one(cell, clock)
+
+    def _done(self, key: CellKey) -> bool:
+        cell = self.store.cell(key)
+        return cell is not None and cell.state == "done"
+
+    def _one(self, cell: PlannedCell, clock: _Clock) -> None:
+        reason = cell.skip or self._blocked(cell.key)
+        name = str(cell.key)
+        if reason:
+            self.store.update(cell.key, state="skipped", reason=reason)
+            self.listen(Event("skipped", name, reason))
+            clock.passed(cell.prediction.seconds, 0.0)
+            return
+        outcome = self._attempts(cell, clock)
+        clock.passed(cell.prediction.seconds, outcome.seconds)
+        if outcome.manifest is None:
+            self.store.update(cell.key, state="failed", error=outcome.error)
+            self.listen(Event("failed", name, outcome.error, left=clock.left()))
+            return
+        self.store.update(
+            cell.key,
+            state="done",
+            error="",
+            manifest=outcome.manifest
+            | {"predicted": cell.prediction.model_dump(), "seconds": outcome.seconds},
+        )
+        self.listen(Event("finished", name, f"{outcome.seconds:.0f} s", left=clock.left()))
+
+    def _attempts(self, cell: PlannedCell, clock: _Clock) -> Outcome:
+        name = str(cell.key)
+        job = Job(
+            folder=self.store.folder.resolve(),
+            key=cell.key,
+            checkpoint=self.checkpoint,
+            artifacts=self.artifacts,
+            events=0,
+            parent=os.getpid(),
+        )
+        log = self.store.folder / "logs" / f"{cell.key.variant}.{name.rpartition('/')[2]}.log"
+        limit = self.timeout or max(SHORTEST_TIMEOUT, SLOWEST * cell.prediction.seconds)
+        known = self.store.cell(cell.key)
+        attempts, spent = (known.attempts, known.seconds) if known else (0, 0.0)
+        self.listen(Event("started", name, left=clock.left()))
+        outcome = Outcome(manifest=None)
+        for _ in range(RETRIES + 1):
+            attempts += 1
+            self.store.update(cell.key, state="running", attempts=attempts, error="", reason="")
+            try:
+                outcome = run_cell(
+                    job,
+                    log,
+                    self.held,
+                    limit,
+                    lambda event: self.listen(
+                        Event("progress", name, event["phrase"], event["share"], clock.left())
+                    ),
+                )
+            except KeyboardInterrupt:
+                self.store.update(cell.key, state="pending")
+                raise
+            spent += outcome.seconds
+            self.store.update(cell.key, seconds=spent)
+            if outcome.manifest is not None:
+                break
+            self.listen(Event("progress", name, f"attempt {attempts} failed: {outcome.error}"))
+        return outcome
+
+    def _blocked(self, key: CellKey) -> str:
+        """Return why a cell cannot run now: what it rests on did not succeed."""
+        if key.stage == "build":
+            return ""
+        needed = [CellKey(variant=key.variant, stage="build")]
+        if key.stage == "task" and key.variant != self.spec.baseline:
+            needed.append(key.model_copy(update={"variant": self.spec.baseline}))
+        for other in needed:
+            if not self._done(other) and (other.stage == "build" or self._likelihood(key)):
+                return f"{other} did not succeed"
+        return ""
+
+    def _likelihood(self, key: CellKey) -> bool:
+        from weightcut.study.worker import open_task
+
+        return (
+            open_task(next(t for t in self.spec.tasks if t.kind == key.task)).mode == "likelihood"
+        )
+
+
+class _Clock:
+    """Time left: what is predicted of the rest, corrected by how predictions held so far."""
+
+    def __init__(self, predicted: float) -> None:
+        self._rest = predicted
+        self._predicted = self._taken = 0.0
+        self._start = time.monotonic()
+
+    def passed(self, predicted: float, taken: float) -> None:
+        self._rest -= predicted
+        if taken:
+            self._predicted += predicted
+            self._taken += taken
+        self._start = time.monotonic()
+
+    def left(self) -> float:
+        # One pseudo-minute at face value, so that the first cell does not swing the whole.
+        factor = (self._taken + 60.0) / (self._predicted + 60.0)
+        return max(0.0, self._rest * factor - (time.monotonic() - self._start))
+
+
+@contextmanager
+def _only_run(out: Path) -> Iterator[int]:
+    """Hold the run folder's lock; a second run in it is refused at once."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        stream = (out / "run.lock").open("a+")
+    except OSError as error:
+        raise UsageError(f"cannot write to the run folder: {error}", place=str(out)) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.seek(0)
+            holder = stream.read().strip() or "unknown"
+            raise UsageError(
+                f"another run is at work in this folder (process {holder})",
+                place=str(out),
+                cure="wait for it, or choose another --out",
+            ) from error
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield stream.fileno()
+
+
+def _open(spec: StudySpec, out: Path) -> RunStore:
+    if not RunStore.exists(out):
+        return RunStore.create(out, spec)
+    store = RunStore.open(out)
+    old = store.spec()
+    unlike = _unlike(old, spec)
+    if unlike:
+        store.close()
+        raise UsageError(
+            f"the folder holds a run of another study ({', '.join(unlike)})",
+            place=str(out / FILE),
+            cure="choose another --out, or delete the folder",
+        )
+    if spec != old:
+        store.remember("spec", spec.model_dump(mode="json"))
+    return store
+
+
+def _unlike(old: StudySpec, new: StudySpec) -> list[str]:
+    """Return what differs so that results could not stand side by side.
+
+    New variants may be added, and verdicts may be drawn at another margin, without measuring again.
+    """
+    was, now = old.model_dump(mode="json"), new.model_dump(mode="json")
+    unlike = [
+        f"{key}: {_short(was[key])} there, {_short(now[key])} here"
+        for key in was
+        if key not in _ANALYSIS_ONLY and was[key] != now[key]
+    ]
+    kept = {v.name: v for v in new.variants}
+    return unlike + [
+        f"variant {v.name} is {'gone' if v.name not in kept else 'another'}"
+        for v in old.variants
+        if kept.get(v.name) != v
+    ]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _same_conditions(store: RunStore, now: dict[str, Any]) -> None:
+    before = store.conditions()
+    for key in ("model", "texts"):
+        if before and digest(before.get(key)) != digest(now[key]):
+            raise WeightcutError(
+                f"the run was begun under other conditions: {key} has changed",
+                place=str(store.folder),
+                cure="start anew with another --out",
+            )
+    if not before:
+        store.remember("conditions", now)
+
+
+def _all_keys(spec: StudySpec) -> Iterator[CellKey]:
+    for variant in spec.variants:
+        yield CellKey(variant=variant.name, stage="build")
+        for task in spec.tasks:
+            yield CellKey(variant=variant.name, stage="task", task=task.kind)
+        if spec.profile is not None:
+            yield CellKey(variant=variant.name, stage="profile")

@@ -1,0 +1,252 @@
+"""From a study file to a validated StudySpec; every error names file, line and the nearest name."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from weightcut import registry
+from weightcut.compression import recipe
+from weightcut.errors import UsageError, nearest
+from weightcut.records import Keep, Named, ProfileSpec, Step, StudySpec, Target, VariantSpec
+from weightcut.study.yaml_lines import Document, read_yaml
+
+_KEYS = tuple(StudySpec.model_fields)
+_VARIANT_KEYS = ("engine", "recipe")
+T = TypeVar("T", bound=BaseModel)
+_NAME = re.compile(r"^[^/\x00-\x1f]{1,80}$")
+
+
+def load_study(
+    name: str | Path | Mapping[str, Any] = "quickstart", overrides: Mapping[str, str] | None = None
+) -> StudySpec:
+    """Read a study by path, a built-in one by name, or a mapping of the same keys; validate it.
+
+    overrides: dotted paths to YAML values, such as {"tasks.0.limit": "20"}.
+    """
+    if isinstance(name, Mapping):
+        document = Document(json.loads(json.dumps(name)), {}, "study")
+    else:
+        document = read_yaml(find_study(name))
+    for path, value in (overrides or {}).items():
+        document.set(path, value)
+    return parse_study(document)
+
+
+def find_study(name: str | Path) -> Path:
+    """Return the path of a study file; a bare name is one of the built-in studies."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        if path.is_file():
+            return path
+        raise UsageError("no such study file", place=str(path))
+    built_in = {Path(p.name).stem: Path(str(p)) for p in files("weightcut.studies").iterdir()}
+    known = [stem for stem, p in built_in.items() if p.suffix == ".yaml"]
+    if str(name) not in known:
+        raise UsageError(
+            f"unknown study {str(name)!r}; {nearest(str(name), known)}", cure="or name a YAML file"
+        )
+    return built_in[str(name)]
+
+
+def parse_study(document: Document) -> StudySpec:
+    """Validate a study's data; the returned spec has every default filled in."""
+    data = document.data
+    if not isinstance(data, dict):
+        raise UsageError("a study is a mapping of keys", place=document.place())
+    _only(data, _KEYS, document, ())
+    for needed in ("model", "variants"):
+        if not data.get(needed):
+            raise UsageError(f"the study lacks the key {needed!r}", place=document.place())
+    variants = tuple(_variants(document))
+    baseline = data.get("baseline", variants[0].name)
+    names = [variant.name for variant in variants]
+    if baseline not in names:
+        raise UsageError(
+            f"unknown baseline {baseline!r}; {nearest(str(baseline), names)}",
+            place=document.place("baseline"),
+        )
+    profile = data.get("profile", {})
+    return StudySpec(
+        study=_text(data.get("study", Path(document.source).stem), document, "study"),
+        model=_text(data["model"], document, "model"),
+        baseline=baseline,
+        variants=variants,
+        tasks=tuple(_tasks(document)),
+        profile=_part(ProfileSpec, profile, document, "profile") if profile else None,
+        keep=_part(Keep, data.get("keep", {}), document, "keep"),
+        target=_part(Target, data.get("target", {}), document, "target"),
+        seed=_whole(data.get("seed", 0), document),
+    )
+
+
+def _variants(document: Document) -> Iterator[VariantSpec]:
+    entries = document.data["variants"]
+    if not isinstance(entries, dict):
+        raise UsageError(
+            "variants is a mapping of names to {engine, recipe}", place=document.place("variants")
+        )
+    for name, entry in entries.items():
+        where = ("variants", name)
+        if not isinstance(name, str) or not _NAME.match(name) or name in (".", ".."):
+            raise UsageError(f"a variant cannot be named {name!r}", place=document.place(*where))
+        if not isinstance(entry, dict):
+            raise UsageError(
+                f"variant {name!r} is a mapping with engine and recipe",
+                place=document.place(*where),
+            )
+        _only(entry, _VARIANT_KEYS, document, where)
+        engine = _named("engine", entry.get("engine", "transformers"), document, (*where, "engine"))
+        for suffix, steps in _sweep(entry.get("recipe") or [], document, (*where, "recipe")):
+            yield VariantSpec(name=name + suffix, engine=engine, recipe=steps)
+
+
+def _sweep(
+    entries: Any, document: Document, where: tuple[str | int, ...]
+) -> Iterator[tuple[str, tuple[Step, ...]]]:
+    """Yield a recipe for each combination of the settings that are given as lists of values."""
+    if isinstance(entries, str):
+        with _at(document, *where):
+            yield "", recipe.parse_recipe(entries)
+        return
+    if not isinstance(entries, list):
+        raise UsageError("a recipe is a list of steps", place=document.place(*where))
+    raw = [_step_entry(entry, document, (*where, i)) for i, entry in enumerate(entries)]
+    swept = [
+        (i, name) for i, (kind, settings) in enumerate(raw) for name in settings
+        if isinstance(settings[name], list) and not _takes_list(kind, name)
+    ]  # fmt: skip
+    for values in itertools.product(*(raw[i][1][name] for i, name in swept)):
+        chosen = dict(zip(swept, values, strict=True))
+        suffix = "".join(f"-{name}{value}" for (_, name), value in chosen.items())
+        steps = []
+        for i, (kind, settings) in enumerate(raw):
+            picked = {k: chosen.get((i, k), v) for k, v in settings.items()}
+            with _at(document, *where, i, *(k for k in settings if len(settings) == 1)):
+                steps.append(recipe.step(kind, picked))
+        yield suffix, tuple(steps)
+
+
+def _step_entry(
+    entry: Any, document: Document, where: tuple[str | int, ...]
+) -> tuple[str, dict[str, Any]]:
+    if isinstance(entry, str):
+        with _at(document, *where):
+            parsed = recipe.parse_step(entry)
+        return parsed.kind, dict(parsed.settings)
+    if not isinstance(entry, dict) or "kind" not in entry:
+        raise UsageError("a step is {kind: METHOD, ...settings}", place=document.place(*where))
+    with _at(document, *where, "kind"):
+        method = registry.load("method", str(entry["kind"]))
+    settings = {key: value for key, value in entry.items() if key != "kind"}
+    for key in settings:
+        if key not in method.model_fields:
+            raise UsageError(
+                f"method {entry['kind']!r} has no setting {key!r}; "
+                + nearest(str(key), [f for f in method.model_fields if f != "kind"]),
+                place=document.place(*where, key),
+            )
+    return str(entry["kind"]), settings
+
+
+def _takes_list(kind: str, name: str) -> bool:
+    annotation = registry.load("method", kind).model_fields[name].annotation
+    return any(word in str(annotation) for word in ("list", "tuple", "Sequence"))
+
+
+def _tasks(document: Document) -> Iterator[Named]:
+    entries = document.data.get("tasks", ["humaneval", "perplexity"])
+    if not isinstance(entries, list):
+        raise UsageError("tasks is a list", place=document.place("tasks"))
+    seen = set[str]()
+    for i, entry in enumerate(entries):
+        named = _named("task", entry, document, ("tasks", i), key="name")
+        if named.kind in seen:
+            raise UsageError(
+                f"the task {named.kind!r} stands twice", place=document.place("tasks", i)
+            )
+        seen.add(named.kind)
+        yield named
+
+
+def _named(
+    kind: registry.Kind,
+    entry: Any,
+    document: Document,
+    where: tuple[str | int, ...],
+    key: str = "kind",
+) -> Named:
+    settings = {"kind": entry} if isinstance(entry, str) else entry
+    if isinstance(settings, dict) and key != "kind" and key in settings:
+        settings = {("kind" if k == key else k): v for k, v in settings.items()}
+    if not isinstance(settings, dict) or not isinstance(settings.get("kind"), str):
+        raise UsageError(
+            f"name the {kind}, as a word or as {{{key}: NAME, ...}}", place=document.place(*where)
+        )
+    with _at(document, *where, *([key] if isinstance(entry, dict) else [])):
+        model = registry.load(kind, settings["kind"])
+    try:
+        checked = model.model_validate(settings)
+    except ValidationError as error:
+        bad = error.errors()[0]["loc"][:1]
+        raise UsageError(
+            recipe.explain(error, f"{kind} {settings['kind']!r}", model),
+            place=document.place(*where, *(str(b) for b in bad)),
+        ) from error
+    plain = checked.model_dump(mode="json", exclude={"kind"})
+    return Named(kind=settings["kind"], settings=plain)
+
+
+def _part(model: type[T], data: Any, document: Document, key: str) -> T:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        bad = error.errors()[0]["loc"][:1]
+        raise UsageError(
+            recipe.explain(error, key, model), place=document.place(key, *(str(b) for b in bad))
+        ) from error
+
+
+def _only(
+    data: Mapping[Any, Any], known: Sequence[str], document: Document, where: tuple[str | int, ...]
+) -> None:
+    for key in data:
+        if key not in known:
+            raise UsageError(
+                f"unknown key {key!r}; {nearest(str(key), known)}",
+                place=document.place(*where, key),
+            )
+
+
+def _text(value: Any, document: Document, key: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise UsageError(f"{key} is a name", place=document.place(key))
+    return value
+
+
+def _whole(value: Any, document: Document) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise UsageError("seed is a whole number from 0", place=document.place("seed"))
+    return value
+
+
+class _at:  # noqa: N801 - reads as a word: with _at(document, "key")
+    """Give the place in the document to errors that have none."""
+
+    def __init__(self, document: Document, *where: str | int) -> None:
+        self._document, self._where = document, where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
+        if isinstance(error, UsageError) and not error.place:
+            place = self._document.place(*self._where)
+            raise UsageError(error.cause, place=place, cure=error.cure) from error

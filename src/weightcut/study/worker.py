@@ -1,0 +1,255 @@
+"""One cell in a process of its own: `python -m weightcut.study.worker`, a Job as JSON on stdin.
+
+Events go as JSON lines to the descriptor named in the job; whatever libraries print to stdout or
+stderr goes to the cell's log. The exit code is 0 for a finished cell, 1 for a failed one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+from weightcut import registry
+from weightcut.errors import WeightcutError
+from weightcut.models.tokenizer import Tokenizer, load_tokenizer
+from weightcut.profiling.machine import peak_rss_bytes
+from weightcut.profiling.measure import measure
+from weightcut.records import (
+    Artifact,
+    CellKey,
+    Checkpoint,
+    Completion,
+    Named,
+    Observation,
+    Record,
+    Request,
+    StudySpec,
+    VariantSpec,
+)
+from weightcut.store.artifacts import RECORD, read_artifact
+from weightcut.store.run_store import RunStore
+from weightcut.study import prompts
+from weightcut.study.build import build_artifact, fitted, open_engine, package_version
+from weightcut.study.likelihood import measure_windows
+from weightcut.tasks.task import GenerationTask, LikelihoodTask
+
+VERSIONS = ("weightcut", "torch", "transformers", "openvino", "openvino-genai", "nncf",
+            "bitsandbytes", "numpy", "tokenizers")  # fmt: skip
+REPORT_EVERY = 0.25  # seconds between progress events
+
+
+class Job(Record):
+    """What a worker is told: the run, the cell, the model, where artifacts and events go."""
+
+    folder: Path
+    key: CellKey
+    checkpoint: Checkpoint
+    artifacts: Path
+    events: int
+    parent: int
+
+
+class Events:
+    """Progress and log lines to the parent; a parent that has gone is no error."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._stream = os.fdopen(descriptor, "w", buffering=1)
+        self._last = 0.0
+
+    def progress(self, phrase: str, share: float | None, force: bool = False) -> None:
+        """Tell how far the cell is: a phrase and a share from 0 to 1, or None."""
+        now = time.monotonic()
+        if force or now - self._last >= REPORT_EVERY:
+            self._last = now
+            self.send({"phrase": phrase, "share": share})
+
+    def send(self, event: dict[str, Any]) -> None:
+        """Send one event."""
+        self._stream.write(json.dumps(event) + "\n")
+
+
+class Cell:
+    """What running one cell needs, opened once."""
+
+    def __init__(self, job: Job, events: Events) -> None:
+        self.job, self.events = job, events
+        self.store = RunStore.open(job.folder)
+        self.spec: StudySpec = self.store.spec()
+        self.variant: VariantSpec = self.spec.variant(job.key.variant)
+
+    @property
+    def key(self) -> CellKey:
+        """Return the key of the cell."""
+        return self.job.key
+
+    def tokenizer(self) -> Tokenizer:
+        """Return the tokenizer of the model before compression, the same for all variants."""
+        return load_tokenizer(self.job.checkpoint.path)
+
+    def artifact(self) -> Artifact:
+        """Return the variant's artifact, verified by digest."""
+        build = self.store.cell(CellKey(variant=self.key.variant, stage="build"))
+        facts = build.manifest.get("artifact") if build else None
+        if facts is None:
+            raise WeightcutError("the variant was not built", place=str(self.key))
+        artifact = Artifact.model_validate(facts)
+        if (artifact.path / RECORD).is_file():
+            return read_artifact(artifact.path)
+        return artifact
+
+    def add(self, observation: Observation) -> None:
+        """Commit one observation."""
+        self.store.add(self.key, observation)
+
+
+def run_build(cell: Cell) -> dict[str, Any]:
+    """Make the variant's artifact."""
+    checkpoint = cell.job.checkpoint
+    artifact = build_artifact(
+        checkpoint,
+        fitted(cell.variant.recipe, checkpoint.format, cell.variant.engine),
+        cell.job.artifacts,
+        cell.spec.seed,
+        lambda phrase, share: cell.events.progress(phrase, share, force=True),
+    )
+    return {"artifact": artifact.model_dump(mode="json")}
+
+
+def run_task(cell: Cell) -> dict[str, Any]:
+    """Answer or predict what the task asks, scoring while the engine goes on."""
+    named = next(task for task in cell.spec.tasks if task.kind == cell.key.task)
+    task = open_task(named)
+    if task.mode == "likelihood":
+        with open_engine(cell.variant.engine).open(cell.artifact()) as session:
+            digest = measure_windows(
+                task,
+                session,
+                cell.tokenizer(),
+                cell.job.folder / "reference" / cell.key.task,
+                is_baseline=cell.variant.name == cell.spec.baseline,
+                done=cell.store.finished(cell.key),
+                add=cell.add,
+                progress=cell.events.progress,
+            )
+            return {"engine": session.describe(), "text_digest": digest}
+    return _generate(cell, task)
+
+
+def open_task(named: Named) -> GenerationTask | LikelihoodTask:
+    """Return the task with its settings."""
+    model = registry.load("task", named.kind)
+    task = model.model_validate({"kind": named.kind, **named.settings})
+    return cast("GenerationTask | LikelihoodTask", task)
+
+
+def _generate(cell: Cell, task: GenerationTask) -> dict[str, Any]:
+    tokenizer = cell.tokenizer()
+    requests = prompts.task_requests(task, tokenizer, cell.spec.seed)
+    samples = {sample.id: sample for sample in task.items()}
+    done = cell.store.finished(cell.key)
+    todo = [one for one in requests if _split(one.id) not in done]
+    facts: dict[str, Any] = {
+        "prompt_form": "chat" if tokenizer.has_chat_template else "plain",
+        "prompts_digest": prompts.prompts_digest(requests),
+    }
+    by_id = {request.id: request for request in todo}
+
+    def score(completion: Completion) -> None:
+        name, repeat = _split(completion.request_id)
+        scores = task.score(samples[name], completion, tokenizer.has_chat_template)
+        cell.add(_observation(by_id[completion.request_id], completion, scores, name, repeat))
+
+    with (
+        open_engine(cell.variant.engine).open(cell.artifact()) as session,
+        ThreadPoolExecutor(max_workers=os.cpu_count()) as pool,
+    ):
+        facts["engine"] = session.describe()
+        scoring: list[Future[None]] = []
+        for completion in session.generate(todo) if todo else ():
+            scoring.append(pool.submit(score, completion))
+            share = (len(done) + len(scoring)) / len(requests)
+            cell.events.progress(f"{len(done) + len(scoring)}/{len(requests)} answers", share)
+        for future in scoring:
+            future.result()
+    return facts
+
+
+def _observation(
+    request: Request, completion: Completion, scores: Any, sample: str, repeat: int
+) -> Observation:
+    values = dict(scores.values) | {
+        "tokens": float(len(completion.token_ids)),
+        "prompt_tokens": float(len(request.prompt_ids)),
+    }
+    if completion.mean_logprob is not None:
+        values["mean_logprob"] = completion.mean_logprob
+    detail = {"text": completion.text, "finish_reason": completion.finish_reason, **scores.detail}
+    return Observation(sample=sample, repeat=repeat, values=values, detail=detail)
+
+
+def _split(request_id: str) -> tuple[str, int]:
+    sample, _, repeat = request_id.rpartition("/")
+    return sample, int(repeat)
+
+
+def run_profile(cell: Cell) -> dict[str, Any]:
+    """Time the variant; a timing that was cut short is made anew, whole."""
+    spec = cell.spec.profile
+    if spec is None:
+        raise WeightcutError("the study has no profile", place=str(cell.key))
+    cell.store.clear(cell.key)
+    tasks = [open_task(named) for named in cell.spec.tasks]
+    generation = [t for t in tasks if t.mode == "generation"]
+    requests = prompts.profile_requests(spec, generation, cell.tokenizer(), cell.spec.seed)
+    with open_engine(cell.variant.engine).open(cell.artifact()) as session:
+        total = spec.prompts + 2 * sum(1 for level in spec.concurrency if level > 1)
+        readings = measure(session, requests, spec.prompts, spec.concurrency)
+        for count, observation in enumerate(readings, start=1):
+            cell.add(observation)
+            cell.events.progress(observation.sample, min(1.0, count / total))
+        return {"engine": session.describe(), "prompts_digest": prompts.prompts_digest(requests)}
+
+
+STAGES = {"build": run_build, "task": run_task, "profile": run_profile}
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, however it ends."""
+    prctl_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(prctl_set_pdeathsig, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise SystemExit("the parent has gone")
+
+
+def main() -> int:
+    """Run the job on stdin."""
+    job = Job.model_validate_json(sys.stdin.read())
+    events = Events(job.events)
+    die_with(job.parent)
+    try:
+        cell = Cell(job, events)
+        manifest = STAGES[job.key.stage](cell)
+    except WeightcutError as error:
+        traceback.print_exc()
+        events.send({"error": str(error) + (f" ({error.cure})" if error.cure else "")})
+        return 1
+    except Exception as error:  # noqa: BLE001 - whatever a library raises costs this cell only
+        traceback.print_exc()
+        events.send({"error": f"{type(error).__name__}: {error}"})
+        return 1
+    manifest["peak_rss_bytes"] = peak_rss_bytes()
+    manifest["versions"] = {name: package_version(name) for name in VERSIONS}
+    events.send({"manifest": manifest})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

