@@ -52,6 +52,10 @@ GEMMA = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"
 )
+QWEN2_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 SPECIALS = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -206,7 +210,7 @@ def _tokenizer(name: str, folder: Path) -> None:
 
     bos, eos = ("<bos>", "<end_of_turn>") if name == "gemma3" else ("<|endoftext|>", "<|im_end|>")
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=_trained(bos if name == "gemma3" else ""),
+        tokenizer_object=_trained(name, bos),
         bos_token=bos,
         eos_token=eos,
         pad_token="<|endoftext|>",
@@ -219,11 +223,29 @@ def _tokenizer(name: str, folder: Path) -> None:
     assert config["vocab_size"] == VOCABULARY >= len(tokenizer)
 
 
-def _trained(bos: str) -> Any:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+def _trained(name: str, bos: str) -> Any:
+    from tokenizers import (
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        processors,
+        trainers,
+    )
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if name == "qwen2":
+        # transformers rebuilds these two from the model type, whatever the file says.
+        tokenizer.normalizer = normalizers.NFC()
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(QWEN2_SPLIT), behavior="isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
@@ -233,7 +255,7 @@ def _trained(bos: str) -> Any:
         show_progress=False,
     )
     tokenizer.train_from_iterator([WORDS, Path(functools.__file__).read_text()], trainer)
-    if bos:
+    if name == "gemma3":
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"{bos} $A", special_tokens=[(bos, SPECIALS.index(bos))]
         )

@@ -73,6 +73,7 @@ class Artifact(Record):
     bytes: int
     checkpoint: str = Field(description="digest of the checkpoint that the recipe started from")
     recipe: tuple[Step, ...] = ()
+    parts: dict[str, int] = {}
     details: dict[str, Any] = {}
     proofs: dict[str, Proof] = {}
     seconds: float = Field(0.0, description="wall seconds that its steps took, all together")

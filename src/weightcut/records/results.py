@@ -17,11 +17,19 @@ class Part(BaseModel):
 
 
 class Interval(Part):
-    """A value with the ends of its confidence interval (None where it could not be formed)."""
+    """A value with the ends of its confidence interval (None where it could not be formed).
+
+    reason: why an end or the value is missing. detectable: for a retention, the smallest loss
+    (share of the baseline) that so many samples would have shown, with 80% power at the study's
+    confidence.
+    """
 
     value: float | None
     low: float | None = None
     high: float | None = None
+    n: int | None = Field(None, description="samples it rests on")
+    detectable: float | None = None
+    reason: str = ""
 
 
 class Percentiles(Part):
@@ -53,9 +61,14 @@ class AgainstBaseline(Part):
 
     latency_speedup: baseline's p50 latency over the variant's. speedup_same_engine: the 16-bit
     variant on the same engine over this one (None where the study has none). size_ratio and
-    memory_ratio: the variant over the baseline.
+    memory_ratio: the variant over the baseline. primary_retention: of the study's primary metric;
+    retention: by task, then metric. flips: samples that the baseline passed and the variant fails
+    (`lost`), and the other way round (`gained`).
     """
 
+    primary_retention: Interval | None = None
+    retention: dict[str, dict[str, Interval]] = {}
+    flips: dict[str, int] = {}
     codebleu_retention: Interval | None = None
     pass_at_1_retention: Interval | None = Field(None, alias="pass@1_retention")
     latency_speedup: float | None = None
@@ -73,6 +86,21 @@ class Guard(Part):
     p_holm: float | None = Field(description="corrected over the variants of the study")
     worse: bool
     says: str = Field(description="the evidence in words")
+
+
+class Agreement(Part):
+    """Whether the primary metric and execution (pass@1) rank alike: Spearman's rank correlation.
+
+    variants: over the variants' means. samples: over every answer's sample and variant. changes:
+    over the differences from the baseline, sample by sample. None where either side is constant.
+    """
+
+    metric: str
+    task: str
+    variants: float | None
+    samples: float | None
+    changes: float | None
+    says: str
 
 
 class VariantResult(Part):
@@ -120,5 +148,6 @@ class Results(Part):
     variants: list[VariantResult]
     recommended: str | None
     recommendation: str = Field(description="a paragraph in plain words")
+    agreement: Agreement | None = None
     warnings: list[str] = []
     skipped: list[Skipped]

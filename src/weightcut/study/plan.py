@@ -10,7 +10,7 @@ from weightcut.compression import recipe
 from weightcut.errors import NotHere
 from weightcut.hardware.fits import check
 from weightcut.records import CellKey, Checkpoint, Record, Step, StudySpec, VariantSpec
-from weightcut.study.build import artifact_key, fitted, open_engine, package_version
+from weightcut.study.build import artifact_key, fitted, open_engine
 from weightcut.study.predict import Prediction, predict
 
 
@@ -100,17 +100,17 @@ def _keys(spec: StudySpec, variants: list[VariantSpec]) -> Iterator[CellKey]:
 
 def _why_not(variant: VariantSpec, steps: tuple[Step, ...]) -> str:
     engine = open_engine(variant.engine)
-    missing = [name for name in engine.packages if package_version(name) is None]
-    if missing:
-        hint = f'; pip install "weightcut[{engine.extra}]"' if engine.extra else ""
-        return f"engine {variant.engine.kind} needs the package {', '.join(missing)}{hint}"
+    reason = check(packages=engine.packages, extra=engine.extra)
+    if reason:
+        return f"engine {variant.engine.kind}: {reason}"
     return why_not(steps)
 
 
 def why_not(steps: Iterable[Step]) -> str:
     """Return why a recipe cannot run on this machine, "" if it can."""
     for step in steps:
-        reason = check(recipe.build(step).requirements())
+        needs = recipe.build(step).requirements()
+        reason = check(packages=needs.packages, extra=needs.extra, gpu=needs.gpu)
         if reason:
             return f"method {step.kind}: {reason}"
     return ""

@@ -1,0 +1,129 @@
+"""Which variant to deploy, and a paragraph on it in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from weightcut.records import Keep, Target
+from weightcut.records.results import VariantResult
+
+TIE = 1.02
+"""Latencies within 2% of the best are a tie, which size decides."""
+
+
+def recommend(
+    variants: Sequence[VariantResult], baseline: str, keep: Keep, target: Target
+) -> tuple[str | None, str]:
+    """Return the variant to deploy (None: nothing was measured) and why.
+
+    Among the variants that retained quality: the fastest that meets the target; else the fastest
+    that beats the baseline's latency; else the smallest that beats its size; else the baseline.
+    """
+    base = next((v for v in variants if v.name == baseline), None)
+    retained = [v for v in variants if v.verdict == "retained"]
+    chosen = (
+        _fastest([v for v in retained if v.meets_target])
+        or _fastest([v for v in retained if (_speedup(v) or 0) > 1])
+        or _smallest([v for v in retained if (_size(v) or 2) < 1])
+    )
+    if chosen is not None:
+        words = [_deploy(chosen, baseline, keep, target), *_open_questions(variants)]
+        return chosen.name, " ".join(words)
+    if base is None or base.verdict == "unmeasured":
+        return None, "Nothing can be recommended: the baseline's quality was not measured. " + (
+            "See the errors and the skipped cells, mend them and run the study again."
+        )
+    words = [f"Deploy the baseline, {baseline}, for now.", _why_not(retained, keep)]
+    return baseline, " ".join([*words, *_open_questions(variants)])
+
+
+def _speedup(variant: VariantResult) -> float | None:
+    return variant.against_baseline.latency_speedup if variant.against_baseline else None
+
+
+def _size(variant: VariantResult) -> float | None:
+    return variant.against_baseline.size_ratio if variant.against_baseline else None
+
+
+def _fastest(variants: Sequence[VariantResult]) -> VariantResult | None:
+    best = max((_speedup(v) or 0.0 for v in variants), default=0.0)
+    return _smallest([v for v in variants if (_speedup(v) or 0.0) * TIE >= best])
+
+
+def _smallest(variants: Sequence[VariantResult]) -> VariantResult | None:
+    return min(variants, key=lambda v: (_size(v) or 1e9, -(_speedup(v) or 0.0)), default=None)
+
+
+def _deploy(chosen: VariantResult, baseline: str, keep: Keep, target: Target) -> str:
+    words = [f"Deploy {chosen.name}.", _gain(chosen, baseline), _loss(chosen, keep)]
+    if not chosen.meets_target:
+        speedup = _speedup(chosen)
+        reached = "its speed was not measured" if speedup is None else f"it reaches {speedup:.2f}x"
+        words.append(
+            f"No variant that surely keeps quality meets the target of {target.latency_speedup:g} "
+            f"times the speed ({reached})."
+        )
+    if chosen.profile is not None and chosen.profile.quiet is False:
+        words.append("The machine was busy while it was timed, so take its speed with a grain.")
+    return " ".join(filter(None, words))
+
+
+def _gain(chosen: VariantResult, baseline: str) -> str:
+    against = chosen.against_baseline
+    if against is None:
+        return ""
+    parts = []
+    if against.latency_speedup is not None:
+        faster = against.latency_speedup >= 1
+        times = against.latency_speedup if faster else 1 / against.latency_speedup
+        parts.append(f"answers {times:.1f} times {'faster' if faster else 'slower'}")
+    for ratio, what in ((against.memory_ratio, "memory"), (against.size_ratio, "disk space")):
+        if ratio is not None:
+            parts.append(f"needs {ratio:.0%} of the {what}")
+    return f"Compared with {baseline} it {_join(parts)}." if parts else ""
+
+
+def _loss(chosen: VariantResult, keep: Keep) -> str:
+    kept = chosen.against_baseline.primary_retention if chosen.against_baseline else None
+    if kept is None or kept.value is None or kept.low is None:
+        return ""
+    odds = f"with {keep.confidence:.0%} confidence"
+    if kept.low >= 1:
+        return f"It loses nothing of {keep.metric} that {kept.n} samples could show ({odds})."
+    sure = "and no other check found it worse" if chosen.guards else "and nothing else was checked"
+    return (
+        f"In the worst case it loses {1 - kept.low:.1%} of the baseline's {keep.metric} ({odds}, "
+        f"from {kept.n} samples; the best guess is {kept.value:.1%} kept), which is within the "
+        f"{1 - keep.share:.0%} that this study allows, {sure}."
+    )
+
+
+def _why_not(retained: Sequence[VariantResult], keep: Keep) -> str:
+    if retained:
+        names = _join([v.name for v in retained])
+        return f"{names} surely kept its quality but is neither faster nor smaller."
+    return f"No variant surely keeps {keep.share:.0%} of its {keep.metric}."
+
+
+def _open_questions(variants: Sequence[VariantResult]) -> list[str]:
+    undecided = [v for v in variants if v.verdict == "undecided"]
+    unmeasured = [v.name for v in variants if v.verdict == "unmeasured"]
+    words = []
+    if undecided:
+        parts = [
+            f"{v.name} (about {v.further_samples} more samples)" if v.further_samples else v.name
+            for v in undecided
+        ]
+        words.append(
+            f"Undecided: {_join(parts)}; run a larger benchmark, or allow a larger loss, to settle "
+            "what this study could not."
+        )
+    if unmeasured:
+        words.append(f"Not measured: {_join(unmeasured)}.")
+    return words
+
+
+def _join(parts: Sequence[str]) -> str:
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"

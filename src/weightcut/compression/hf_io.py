@@ -1,0 +1,138 @@
+"""Load, cut and save Hugging Face causal language models, whatever their family."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from weightcut.compression.files import copy_companions
+from weightcut.errors import BrokenInput, NotHere
+
+# Lists in a config that may happen to be as long as the model is deep, but say nothing of layers.
+_NOT_PER_LAYER = ("architectures", "id", "ids", "keys_to_ignore_at_inference")
+
+
+def load_causal_lm(folder: Path, dtype: str = "auto") -> Any:
+    """Return the model of a folder, in evaluation mode on the CPU.
+
+    dtype: "auto" keeps the stored type; else a torch type's name. Only safetensors are read and no
+    code that came with the model runs. BrokenInput where the folder holds no readable model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    kind = dtype if dtype == "auto" else getattr(torch, dtype)
+    with quiet_transformers():
+        try:
+            model, report = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=kind,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise BrokenInput(f"the model cannot be loaded: {error}", place=str(folder)) from error
+    if missing := sorted(report["missing_keys"]):
+        raise BrokenInput(f"weights are missing: {', '.join(missing[:5])}", place=str(folder))
+    return model.eval()
+
+
+def save_causal_lm(model: Any, source: Path, out: Path) -> None:
+    """Write weights and config of `model` to `out`, and the companions of `source` beside them.
+
+    Tied weights are stored once. The generation config is the source's own, byte for byte.
+    """
+    with quiet_transformers():
+        model.save_pretrained(out)
+    (out / "generation_config.json").unlink(missing_ok=True)
+    copy_companions(source, out)
+
+
+def decoder_layers(model: Any) -> tuple[Any, str, Any]:
+    """Return the module that holds the decoder's layers, the attribute's name, and the ModuleList.
+
+    It is the one ModuleList of blocks as long as the config says the decoder is deep.
+    """
+    from torch import nn
+
+    depth = text_config(model).num_hidden_layers
+    found = [
+        (module, name, child)
+        for module in model.modules()
+        for name, child in module.named_children()
+        if isinstance(child, nn.ModuleList) and len(child) == depth
+    ]
+    if len(found) != 1:
+        raise NotHere(
+            f"found {len(found)} stacks of {depth} layers in a {model.config.model_type} model, "
+            "expected one",
+            cure="prune a plain decoder-only model",
+        )
+    return found[0]
+
+
+def remove_layers(model: Any, removed: Sequence[int]) -> None:
+    """Take the decoder layers of these indices out of `model`, in place, its config included.
+
+    What remains is renumbered from 0: each layer's cache slot (`layer_idx`), the depth in the
+    config under whatever name the family gives it, and every list with one entry per layer.
+    """
+    from torch import nn
+
+    holder, name, layers = decoder_layers(model)
+    config = text_config(model)
+    kept = [index for index in range(len(layers)) if index not in set(removed)]
+    for key, value in list(vars(config).items()):
+        if _is_per_layer(key, value, len(layers)):
+            setattr(config, key, type(value)(value[index] for index in kept))
+    config.num_hidden_layers = len(kept)
+    setattr(holder, name, nn.ModuleList([layers[index] for index in kept]))
+    for position, layer in enumerate(getattr(holder, name)):
+        for module in layer.modules():
+            if hasattr(module, "layer_idx"):
+                module.layer_idx = position
+
+
+def text_config(model: Any) -> Any:
+    """Return the part of the model's config that describes the text decoder."""
+    return model.config.get_text_config(decoder=True)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return config.json as plain data; BrokenInput where it is absent or no JSON object."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise BrokenInput(f"cannot be read: {error}", place=str(path)) from error
+    if not isinstance(config, dict):
+        raise BrokenInput("is not a JSON object", place=str(path))
+    return config
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' progress bars and advice off the terminal; its errors still show."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _is_per_layer(key: str, value: Any, depth: int) -> bool:
+    """Whether a config entry is a list with one entry per layer."""
+    if not isinstance(value, list | tuple) or len(value) != depth:
+        return False
+    return key not in _NOT_PER_LAYER and key.rpartition("_")[2] not in _NOT_PER_LAYER

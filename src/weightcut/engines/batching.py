@@ -1,0 +1,205 @@
+"""Continuous batching for transformers models: ended rows leave at once, waiting ones enter."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from weightcut.engines.row_cache import RowCache
+from weightcut.errors import UsageError
+from weightcut.records import Completion, FinishReason, Request
+
+Decode = Callable[[Sequence[int]], str]
+
+
+@dataclass
+class Row:
+    """A request that is being answered. room: tokens that its answer may have."""
+
+    request: Request
+    room: int
+    generator: Any = None
+    ids: list[int] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    logprob: float = 0.0
+
+    def finish_reason(self, decode: Decode) -> FinishReason | None:
+        """Return why the answer ends with its last token, or None where it goes on."""
+        request = self.request
+        if not request.ignore_stop:
+            if self.ids[-1] in request.stop_ids:
+                return "stop"
+            if request.stop and any(s in self._tail(decode) for s in request.stop):
+                return "stop"
+        return "length" if len(self.ids) >= self.room else None
+
+    def completion(self, reason: FinishReason, decode: Decode) -> Completion:
+        """Return the finished answer; its ids hold what ended it, its text does not."""
+        request, ids = self.request, self.ids
+        stopped = reason == "stop" and ids[-1] in request.stop_ids
+        text = decode(ids[:-1] if stopped else ids)
+        if not request.ignore_stop:
+            text = text[
+                : min((at for s in request.stop if (at := text.find(s)) >= 0), default=None)
+            ]
+        return Completion(
+            request_id=request.id,
+            text=text,
+            token_ids=tuple(ids),
+            token_times=tuple(self.times),
+            finish_reason=reason,
+            mean_logprob=self.logprob / len(ids) if ids else None,
+        )
+
+    def _tail(self, decode: Decode) -> str:
+        # A token stands for at least a byte, so a stop text ends within its own bytes of tokens.
+        longest = max(len(s.encode()) for s in self.request.stop)
+        return decode(self.ids[-longest - 4 :])
+
+
+class Batch:
+    """Up to `slots` answers in the making, on one model.
+
+    model: a causal LM of transformers, in evaluation mode. decode: ids to text. positions: tokens
+    that a sequence may have in all.
+    """
+
+    def __init__(self, model: Any, decode: Decode, slots: int, positions: int | None) -> None:
+        self._model = model
+        self._decode = decode
+        self._slots = slots
+        self._positions = positions
+        known = inspect.signature(model.forward).parameters
+        self._takes_positions = "position_ids" in known
+        self._options = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
+
+    def run(self, requests: Sequence[Request], begin: float) -> Iterator[Completion]:
+        """Answer all requests, longest prompt first; `begin` is when they were submitted."""
+        waiting = []
+        for request in requests:
+            row = self._row(request)
+            if row.room > 0:
+                waiting.append(row)
+            else:
+                yield row.completion("aborted", self._decode)
+        if not waiting:
+            return
+        # The longest prompt last, since rows are taken from the end.
+        waiting.sort(key=lambda row: len(row.request.prompt_ids))
+        rows: list[Row] = []
+        cache = self._cache(waiting)
+        while waiting or rows:
+            while waiting and len(rows) < self._slots:
+                row = waiting.pop()
+                logits = self._read(row, cache)
+                rows.append(row)
+                yield from self._extend(rows, len(rows) - 1, logits, cache, begin)
+            if rows:
+                yield from self._extend(rows, 0, self._step(rows, cache), cache, begin)
+
+    def _row(self, request: Request) -> Row:
+        import torch
+
+        if not request.prompt_ids:
+            raise UsageError(f"the prompt of request {request.id!r} has no tokens")
+        room = request.max_new_tokens
+        if self._positions is not None:
+            room = min(room, self._positions - len(request.prompt_ids))
+        generator = None
+        if request.temperature > 0:
+            generator = torch.Generator(self._model.device).manual_seed(request.seed)
+        return Row(request, room, generator)
+
+    def _cache(self, rows: Sequence[Row]) -> RowCache:
+        slots = min(self._slots, len(rows))
+        capacity = max(len(row.request.prompt_ids) + row.room for row in rows)
+        if slots < len(rows):
+            # Columns move to the front each time the buffers are full; let that be seldom.
+            capacity += capacity // 4
+        return RowCache(self._model.config, slots, capacity)
+
+    def _extend(
+        self, rows: list[Row], first: int, logits: Any, cache: RowCache, begin: float
+    ) -> Iterator[Completion]:
+        """Give the rows from `first` on their next token; take out and yield those that ended."""
+        chosen, logprobs = choose(logits, rows[first:])
+        now = time.perf_counter() - begin
+        ended: list[tuple[int, FinishReason]] = []
+        for index, token, logprob in zip(range(first, len(rows)), chosen, logprobs, strict=True):
+            row = rows[index]
+            row.ids.append(token)
+            row.times.append(now)
+            row.logprob += logprob
+            if reason := row.finish_reason(self._decode):
+                ended.append((index, reason))
+        done = [rows[index].completion(reason, self._decode) for index, reason in ended]
+        for index, _ in reversed(ended):
+            cache.remove(index)
+            rows[index] = rows[-1]
+            rows.pop()
+        yield from done
+
+    def _read(self, row: Row, cache: RowCache) -> Any:
+        """Read a prompt into a new row of the cache; return its logits, float32 [1, vocabulary]."""
+        import torch
+
+        ids = torch.tensor([row.request.prompt_ids], device=self._model.device)
+        cache.enter(ids.shape[1])
+        logits = self._forward(
+            ids, torch.arange(ids.shape[1], device=ids.device)[None], None, cache
+        )
+        cache.entered()
+        return logits
+
+    def _step(self, rows: Sequence[Row], cache: RowCache) -> Any:
+        """Feed each row's last token; return the next logits, float32 [rows, vocabulary]."""
+        import torch
+
+        cache.make_room()
+        device = self._model.device
+        starts = torch.tensor(cache.starts, device=device)[:, None]
+        mask = None
+        if any(cache.starts):
+            mask = torch.arange(cache.length + 1, device=device)[None] >= starts
+        ids = torch.tensor([[row.ids[-1]] for row in rows], device=device)
+        logits = self._forward(ids, cache.length - starts, mask, cache)
+        cache.advance()
+        return logits
+
+    def _forward(self, ids: Any, positions: Any, mask: Any, cache: RowCache) -> Any:
+        import torch
+
+        options = {**self._options, "position_ids": positions} if self._takes_positions else {}
+        with torch.inference_mode():
+            out = self._model(
+                input_ids=ids,
+                attention_mask=mask,
+                past_key_values=cache.view,
+                use_cache=True,
+                **options,
+            )
+            return out.logits[:, -1].float()
+
+
+def choose(logits: Any, rows: Sequence[Row]) -> tuple[list[int], list[float]]:
+    """Return each row's next token and its log-probability at temperature 1.
+
+    logits: float32 [rows, vocabulary]. Greedy where the temperature is 0, else nucleus sampling
+    (Holtzman et al. 2020) with the request's own generator.
+    """
+    chosen = logits.argmax(-1)
+    for index, row in enumerate(rows):
+        if row.request.temperature > 0:
+            chosen[index] = _sample(logits[index], row)
+    picked = logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1)
+    return chosen.tolist(), picked.tolist()
+
+
+def _sample(logits: Any, row: Row) -> Any:
+    probabilities, order = (logits / row.request.temperature).softmax(-1).sort(descending=True)
+    before = probabilities.cumsum(-1) - probabilities
+    probabilities[before >= row.request.top_p] = 0
+    return order[probabilities.multinomial(1, generator=row.generator)[0]]

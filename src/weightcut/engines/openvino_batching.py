@@ -1,0 +1,299 @@
+"""Answering many requests at once: over paged attention, or over the model's own state."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from weightcut.errors import BrokenInput, NotHere, WeightcutError
+from weightcut.models.tokenizer import Tokenizer
+from weightcut.records import Completion, FinishReason, Request
+
+_CACHE_SHARE = 0.25  # of the free memory; the pipeline may hold twice what is asked for
+_PREFILL_TOKENS = 4096  # prompt tokens in one step
+_CANDIDATES = 1 << 16
+
+
+@dataclass
+class Answer:
+    """One request being answered."""
+
+    request: Request
+    handle: Any = None
+    ids: list[int] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    reason: FinishReason | None = None
+
+    def add(self, token: int, seconds: float, logprob: float, tokenizer: Tokenizer) -> None:
+        """Take the next token, and end where the request says so; tokens after the end are lost."""
+        if self.reason:
+            return
+        request = self.request
+        self.ids.append(token)
+        self.times.append(seconds)
+        self.logprobs.append(logprob)
+        if not request.ignore_stop and (token in request.stop_ids or self._stop_text(tokenizer)):
+            self.reason = "stop"
+        elif len(self.ids) >= request.max_new_tokens:
+            self.reason = "length"
+
+    def completion(self, tokenizer: Tokenizer) -> Completion:
+        """Return what came of it; what ended the answer is among the ids, not in the text."""
+        ids, request = self.ids, self.request
+        ended = self.reason == "stop" and ids[-1] in request.stop_ids
+        text = tokenizer.decode(ids[:-1] if ended else ids)
+        if not request.ignore_stop:
+            cuts = [at for stop in request.stop if (at := text.find(stop)) >= 0]
+            text = text[: min(cuts)] if cuts else text
+        return Completion(
+            request_id=request.id,
+            text=text,
+            token_ids=tuple(ids),
+            token_times=tuple(self.times),
+            finish_reason=self.reason or "aborted",
+            mean_logprob=float(np.mean(self.logprobs)) if self.logprobs else None,
+        )
+
+    def _stop_text(self, tokenizer: Tokenizer) -> bool:
+        if not self.request.stop:
+            return False
+        # Every token stands for at least one byte, so that this tail holds any stop text.
+        tail = self.ids[-max(len(stop.encode()) for stop in self.request.stop) - 8 :]
+        text = tokenizer.decode(tail)
+        return any(stop in text for stop in self.request.stop)
+
+
+class PagedBatching:
+    """Continuous batching by openvino_genai; a sequence that ends makes room for the next one.
+
+    cache_bytes: of keys and values, for each token. As many requests are under way as `limit` and
+    a share of the free memory allow, so that no sequence is ever thrown out and read again.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        properties: Mapping[str, Any],
+        tokenizer: Tokenizer,
+        limit: int,
+        cache_bytes: float,
+    ) -> None:
+        import openvino_genai as genai
+
+        self._folder, self._tokenizer, self._limit = folder, tokenizer, limit
+        self._cache_bytes = cache_bytes
+        scheduler = genai.SchedulerConfig()
+        scheduler.enable_prefix_caching = False
+        scheduler.max_num_seqs = limit
+        scheduler.max_num_batched_tokens = _PREFILL_TOKENS
+        scheduler.dynamic_split_fuse = False
+        scheduler.cache_size = 0  # grows with what the requests under way need
+        try:
+            self._pipeline = genai.ContinuousBatchingPipeline(
+                folder, scheduler, "CPU", dict(properties)
+            )
+        except RuntimeError as error:
+            raise BrokenInput(
+                f"OpenVINO cannot open the model: {last_line(error)}", place=str(folder)
+            ) from error
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
+        """Yield each answer as it ends."""
+        waiting = deque(Answer(request) for request in requests)
+        active: list[Answer] = []
+        room = psutil.virtual_memory().available * _CACHE_SHARE / self._cache_bytes
+        start = time.perf_counter()
+        try:
+            while waiting or active:
+                self._admit(waiting, active, room)
+                self._step()
+                now = time.perf_counter() - start
+                for answer in active:
+                    self._read(answer, now)
+                ended = [answer for answer in active if answer.reason]
+                active = [answer for answer in active if not answer.reason]
+                for answer in ended:
+                    yield answer.completion(self._tokenizer)
+        finally:
+            for answer in active:
+                answer.handle.cancel()
+            while active and self._pipeline.has_non_finished_requests():
+                self._pipeline.step()
+
+    def _admit(self, waiting: deque[Answer], active: list[Answer], room: float) -> None:
+        used = sum(_longest(answer.request) for answer in active)
+        while waiting and len(active) < self._limit:
+            need = _longest(waiting[0].request)
+            if active and used + need > room:
+                return
+            if need > room:
+                raise NotHere(
+                    f"a sequence of {need} tokens needs {need * self._cache_bytes / 1e9:.1f} GB "
+                    "of key-value cache, more than this machine has to spare"
+                )
+            used += need
+            active.append(self._submit(waiting.popleft(), len(active)))
+
+    def _submit(self, answer: Answer, _index: int) -> Answer:
+        import openvino as ov
+        import openvino_genai as genai
+
+        request = answer.request
+        ids = ov.Tensor(np.array([request.prompt_ids], np.int64))
+        config = genai.GenerationConfig(max_new_tokens=request.max_new_tokens, logprobs=1)
+        config.apply_chat_template = False
+        if request.ignore_stop or not request.stop_ids:
+            config.ignore_eos = True
+        else:
+            config.set_eos_token_id(request.stop_ids[0])
+            config.stop_token_ids = set(request.stop_ids)
+        config.do_sample = request.temperature > 0
+        if config.do_sample:
+            config.temperature, config.top_p = request.temperature, request.top_p
+            config.top_k = _CANDIDATES
+            config.rng_seed = request.seed
+        try:
+            answer.handle = self._pipeline.add_request(id(answer), ids, config)
+        except RuntimeError as error:
+            raise WeightcutError(
+                f"OpenVINO refuses the request: {last_line(error)}", place=request.id
+            ) from error
+        return answer
+
+    def _step(self) -> None:
+        try:
+            self._pipeline.step()
+        except RuntimeError as error:
+            raise WeightcutError(
+                f"OpenVINO failed while generating: {last_line(error)}", place=str(self._folder)
+            ) from error
+
+    def _read(self, answer: Answer, now: float) -> None:
+        while answer.handle.can_read():
+            for output in answer.handle.read().values():
+                pairs = zip(output.generated_ids, output.generated_log_probs, strict=True)
+                for token, logprob in pairs:
+                    answer.add(token, now, logprob, self._tokenizer)
+        status = answer.handle.get_status().name
+        if answer.reason == "stop" and status == "RUNNING":
+            answer.handle.cancel()
+        elif answer.reason is None and status not in ("RUNNING", "FINISHED"):
+            raise WeightcutError(
+                f"OpenVINO gave up the sequence ({status.lower()})", place=answer.request.id
+            )
+        elif answer.reason is None and status == "FINISHED":
+            answer.reason = "stop"
+
+
+class StatefulBatching:
+    """Groups of sequences, padded on the left, over the model's own state.
+
+    Sequences that have ended are taken out of the state; the next group starts when all have.
+    """
+
+    def __init__(self, model: Any, tokenizer: Tokenizer, limit: int) -> None:
+        self._request = model.create_infer_request()
+        self._inputs = {name for port in model.inputs for name in port.names}
+        self._tokenizer, self._limit = tokenizer, limit
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
+        """Yield each answer as it ends; prompts of like length go together."""
+        start = time.perf_counter()
+        ordered = sorted(requests, key=lambda request: len(request.prompt_ids))
+        for first in range(0, len(ordered), self._limit):
+            yield from self._group(ordered[first : first + self._limit], start)
+
+    def _group(self, requests: Sequence[Request], start: float) -> Iterator[Completion]:
+        answers = [Answer(request) for request in requests]
+        draws = [np.random.default_rng(request.seed) for request in requests]
+        ids, mask = _pad_left([request.prompt_ids for request in requests])
+        rows = np.arange(len(answers), dtype=np.int32)
+        self._request.reset_state()
+        while answers:
+            feed = step_inputs(self._inputs, ids, mask, rows)
+            logits = self._request.infer(feed, share_outputs=True)["logits"][:, -1]
+            values = log_softmax(logits, np.empty(logits.shape, np.float32))
+            now = time.perf_counter() - start
+            for answer, row, draw in zip(answers, values, draws, strict=True):
+                token = choose(row, answer.request.temperature, answer.request.top_p, draw)
+                answer.add(token, now, float(row[token]), self._tokenizer)
+            rows = np.array([i for i, a in enumerate(answers) if not a.reason], np.int32)
+            ended = [answer for answer in answers if answer.reason]
+            answers, draws = [answers[i] for i in rows], [draws[i] for i in rows]
+            ids = np.array([[answer.ids[-1]] for answer in answers], np.int64)
+            mask = np.pad(mask[rows], ((0, 0), (0, 1)), constant_values=1)
+            for answer in ended:
+                yield answer.completion(self._tokenizer)
+
+
+def step_inputs(
+    names: set[str],
+    ids: npt.NDArray[np.int64],
+    mask: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int32] | None = None,
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the inputs of a stateful model for the tokens `ids` [batch, new].
+
+    mask: int64 [batch, past + new], 0 for padding. rows: which rows of the state go on, all of
+    them by default. Positions count from each row's first token that is no padding.
+    """
+    positions = np.maximum(mask.cumsum(axis=1) - 1, 0)[:, -ids.shape[1] :]
+    rows = np.arange(len(ids), dtype=np.int32) if rows is None else rows
+    feed = {"input_ids": ids, "attention_mask": mask, "position_ids": positions, "beam_idx": rows}
+    return {name: np.ascontiguousarray(value) for name, value in feed.items() if name in names}
+
+
+def log_softmax(
+    logits: npt.NDArray[np.float32], out: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Write natural-log probabilities over the last axis into `out`, and return it."""
+    np.subtract(logits, logits.max(axis=-1, keepdims=True), out=out)
+    out -= np.log(np.exp(out).sum(axis=-1, keepdims=True))
+    return out
+
+
+def choose(
+    logprobs: npt.NDArray[np.float32], temperature: float, top_p: float, draw: np.random.Generator
+) -> int:
+    """Return a token: the likeliest at temperature 0, else drawn from the nucleus `top_p`."""
+    if temperature == 0:
+        return int(logprobs.argmax())
+    scaled = logprobs.astype(np.float64) / temperature
+    order = np.argsort(-scaled)
+    chances = np.exp(scaled[order] - scaled[order[0]])
+    chances /= chances.sum()
+    kept = int(np.searchsorted(np.cumsum(chances), top_p)) + 1
+    chances = chances[:kept] / chances[:kept].sum()
+    return int(order[draw.choice(len(chances), p=chances)])
+
+
+def last_line(error: BaseException) -> str:
+    """Return the last line of a library's message, where OpenVINO says what went wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__
+
+
+def _longest(request: Request) -> int:
+    return len(request.prompt_ids) + request.max_new_tokens
+
+
+def _pad_left(
+    prompts: Sequence[Sequence[int]],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return ids and mask, int64 [batch, longest]."""
+    longest = max(len(prompt) for prompt in prompts)
+    ids = np.zeros((len(prompts), longest), np.int64)
+    mask = np.zeros((len(prompts), longest), np.int64)
+    for row, prompt in enumerate(prompts):
+        ids[row, longest - len(prompt) :] = prompt
+        mask[row, longest - len(prompt) :] = 1
+    return ids, mask

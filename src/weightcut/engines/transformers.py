@@ -1,0 +1,226 @@
+"""The reference engine: Hugging Face transformers on torch, with batching of our own."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from weightcut.engines.batching import Batch
+from weightcut.errors import BrokenInput, NotHere, UsageError
+from weightcut.models.tokenizer import load_tokenizer
+from weightcut.records import (
+    Artifact,
+    Completion,
+    Format,
+    LogProbs,
+    Record,
+    Request,
+    TokenBlocks,
+)
+
+# quant_method in config.json -> the distribution that transformers needs to open it
+_QUANTIZERS = {"bitsandbytes": "bitsandbytes", "compressed-tensors": "compressed_tensors"}
+_ROWS_AT_ONCE = 128
+
+
+class TransformersEngine(Record):
+    """Opens Hugging Face folders, quantized ones included, on a GPU if there is one."""
+
+    accepts: ClassVar[frozenset[Format]] = frozenset({"hf"})
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+    extra: ClassVar[str] = ""
+
+    kind: Literal["transformers"] = "transformers"
+    dtype: Literal["bfloat16", "float32"] = Field(
+        "bfloat16", description="type of activations, and of weights that are not quantized"
+    )
+    max_batch: int = Field(32, ge=1, description="sequences decoded together")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads; null leaves the choice to torch"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto takes a GPU that torch can use, else the CPU"
+    )
+
+    def open(self, artifact: Artifact) -> TransformersSession:
+        """Load the model; BrokenInput, NotHere or UsageError where that cannot be."""
+        import torch
+
+        check_quantization(artifact.path)
+        device = self.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        elif device == "cuda" and not torch.cuda.is_available():
+            raise NotHere("torch sees no GPU", cure="use device: auto")
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        return TransformersSession(artifact.path, self.dtype, device, self.max_batch)
+
+
+class TransformersSession:
+    """A loaded model and its tokenizer."""
+
+    def __init__(self, folder: Path, dtype: str, device: str, max_batch: int) -> None:
+        self._tokenizer = load_tokenizer(folder)
+        self._model: Any = load_model(folder, dtype, device)
+        self._dtype = dtype
+        self._max_batch = max_batch
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
+        """Answer all requests, `max_batch` of them at a time, in the order in which they end."""
+        text = self._model.config.get_text_config(decoder=True)
+        positions = getattr(text, "max_position_embeddings", None)
+        batch = Batch(self._model, self._tokenizer.decode, self._max_batch, positions)
+        return batch.run(requests, time.perf_counter())
+
+    def token_logprobs(self, blocks: TokenBlocks) -> Iterator[LogProbs]:
+        """Yield float32 log-softmax of the logits, one window at a time."""
+        import numpy as np
+        import torch
+
+        for index, window in enumerate(blocks.ids):
+            ids = torch.from_numpy(np.ascontiguousarray(window))[None].to(self._model.device)
+            with torch.inference_mode():
+                logits = self._model(input_ids=ids, use_cache=False).logits[0, :-1]
+                values = np.empty(tuple(logits.shape), dtype=np.float32)
+                for row in range(0, len(values), _ROWS_AT_ONCE):
+                    part = logits[row : row + _ROWS_AT_ONCE].float().log_softmax(-1)
+                    values[row : row + _ROWS_AT_ONCE] = part.cpu().numpy()
+            yield LogProbs(index, values)
+
+    def describe(self) -> dict[str, Any]:
+        """Return versions, precision, device, threads, attention and the batch's limit."""
+        import torch
+
+        config = self._model.config
+        quantization = getattr(config, "quantization_config", None)
+        return {
+            "engine": "transformers",
+            "versions": {name: version(name) for name in ("transformers", "torch")},
+            "architecture": type(self._model).__name__,
+            "precision": self._dtype,
+            "quantization": None if quantization is None else str(_method(quantization)),
+            "device": str(self._model.device),
+            "threads": torch.get_num_threads(),
+            "attention": config._attn_implementation,
+            "cache": f"{self._dtype}, no prefix cache",
+            "max_batch": self._max_batch,
+        }
+
+    def close(self) -> None:
+        """Drop the model."""
+        self._model = None
+
+    def __enter__(self) -> TransformersSession:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def load_model(folder: Path, dtype: str, device: str) -> Any:
+    """Return the causal LM of a folder in evaluation mode, with grouped attention on the CPU.
+
+    Only safetensors are read and no code from the folder runs. BrokenInput where files or weights
+    are missing or unreadable.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, dtype),
+            device_map=device,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise BrokenInput(f"the model cannot be loaded: {error}", place=str(folder)) from error
+    if missing := sorted(report["missing_keys"]):
+        raise BrokenInput(f"weights are missing: {', '.join(missing[:5])}", place=str(folder))
+    use_grouped_attention(model)
+    return model.eval()
+
+
+def check_quantization(folder: Path) -> None:
+    """Refuse a folder quantized in a way that cannot be opened here, before it is loaded."""
+    path = folder / "config.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")).get("quantization_config")
+    except (OSError, ValueError, AttributeError) as error:
+        raise BrokenInput(f"cannot be read: {error}", place=str(path)) from error
+    if found is None:
+        return
+    method = _method(found)
+    if method not in _QUANTIZERS:
+        known = ", ".join(sorted(_QUANTIZERS))
+        raise UsageError(
+            f"the transformers engine opens weights quantized by {known}, not by {method!r}",
+            place=str(path),
+        )
+    if find_spec(_QUANTIZERS[method]) is None:
+        raise NotHere(f"the package {method!r} is not installed", cure=f"pip install {method}")
+
+
+def use_grouped_attention(model: Any) -> None:
+    """Let heads that share keys and values read them in place where they were copied before.
+
+    transformers repeats keys and values for each query head as soon as there is a mask. On a CPU
+    the torch kernel gives the same numbers without; with 32 rows that is half of a decoding step.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    if model.config._attn_implementation != "sdpa" or model.device.type != "cpu":
+        return
+    AttentionInterface.register("sdpa_grouped", _grouped_attention)
+    AttentionMaskInterface.register("sdpa_grouped", sdpa_mask)
+    model.set_attn_implementation("sdpa_grouped")
+
+
+def _grouped_attention(
+    module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **options: Any
+) -> tuple[Any, None]:
+    from torch.nn.functional import scaled_dot_product_attention
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    shared = attention_mask is not None and query.shape[1] != key.shape[1]
+    if not shared or options.get("position_bias") is not None:
+        done: tuple[Any, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, **options
+        )
+        return done
+    out = scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=attention_mask,
+        dropout_p=options.get("dropout", 0.0),
+        scale=options.get("scaling"),
+        enable_gqa=True,
+    )
+    return out.transpose(1, 2).contiguous(), None
+
+
+def _method(quantization: Any) -> str:
+    found = quantization if isinstance(quantization, dict) else quantization.to_dict()
+    return str(found.get("quant_method", "unknown"))

@@ -1,0 +1,114 @@
+"""A folder that claims to be a model, checked before anything is spent on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from weightcut.errors import BrokenInput, UsageError
+from weightcut.models.digest import folder_bytes, folder_digest
+from weightcut.models.safetensors import TensorInfo, read_header
+from weightcut.models.tokenizer import load_tokenizer
+from weightcut.records import Checkpoint
+
+_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+def folder_checkpoint(
+    folder: Path, reference: str, origin: str, notes: tuple[str, ...] = ()
+) -> Checkpoint:
+    """Return the checkpoint in a folder, of format `hf` or `scripted`, after checking it.
+
+    Raises BrokenInput naming the file that is missing, incomplete or corrupt, and UsageError for a
+    folder that holds something else than a model.
+    """
+    folder = folder.resolve()
+    scripted = (folder / "scripted.json").is_file()
+    if scripted:
+        read_json(folder / "scripted.json")
+        parameters = 0
+    else:
+        parameters = _check(folder)
+    return Checkpoint(
+        reference=reference,
+        path=folder,
+        format="scripted" if scripted else "hf",
+        digest=folder_digest(folder),
+        origin=origin,
+        notes=notes,
+        bytes=folder_bytes(folder),
+        parameters=parameters,
+    )
+
+
+def weights(folder: Path) -> dict[str, TensorInfo]:
+    """Return every tensor of a folder's safetensors files, from their checked headers."""
+    index = folder / _INDEX
+    if not index.is_file():
+        return read_header(_present(folder, _SINGLE))
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(v, str) for v in places.values()):
+        raise BrokenInput("has no weight_map", place=str(index))
+    found: dict[str, TensorInfo] = {}
+    for shard in sorted(set(places.values())):
+        if Path(shard).name != shard:
+            raise BrokenInput(f"names the shard {shard!r} outside its folder", place=str(index))
+        found |= read_header(_present(folder, shard))
+    if lost := sorted(places.keys() - found.keys()):
+        raise BrokenInput(f"no shard holds the tensor {lost[0]!r}", place=str(index))
+    return found
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file, or raise BrokenInput."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BrokenInput(f"is not valid JSON: {error}", place=str(path)) from error
+    if not isinstance(found, dict):
+        raise BrokenInput("holds no JSON object", place=str(path))
+    return found
+
+
+def _check(folder: Path) -> int:
+    """Check the parts of a Hugging Face folder; return its number of weights, tied ones once."""
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise UsageError(
+            "is an adapter, not a model", place=str(folder), cure="name the folder of its base"
+        )
+    config = read_json(_present(folder, "config.json"))
+    if not isinstance(config.get("model_type"), str):
+        raise BrokenInput("names no model_type", place=str(folder / "config.json"))
+    if not any((folder / name).is_file() for name in (_SINGLE, _INDEX)):
+        _refuse_pickle(folder)
+    tensors = weights(folder)
+    if not tensors:
+        raise BrokenInput("its safetensors files hold no tensor", place=str(folder))
+    load_tokenizer(folder)
+    total = sum(info.elements for info in tensors.values())
+    head, embedding = (
+        next((info for name, info in tensors.items() if name.endswith(ending)), None)
+        for ending in ("lm_head.weight", "embed_tokens.weight")
+    )
+    tied = config.get("tie_word_embeddings", False)
+    if tied and head and embedding and head.shape == embedding.shape:
+        total -= head.elements
+    return total
+
+
+def _present(folder: Path, name: str) -> Path:
+    path = folder / name
+    if not path.is_file():
+        raise BrokenInput(f"the folder lacks {name}", place=str(folder))
+    return path
+
+
+def _refuse_pickle(folder: Path) -> None:
+    pickles = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth") for p in folder.glob(pattern))
+    if pickles:
+        raise UsageError(
+            f"its weights are a pickle ({pickles[0]}), which can run code when it is read",
+            place=str(folder),
+            cure="save it as safetensors where you trust it: model.save_pretrained(FOLDER)",
+        )

@@ -1,0 +1,118 @@
+"""Models of the Hugging Face hub, always at one commit."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from weightcut import settings
+from weightcut.errors import NotHere, UsageError
+
+_REFERENCE = re.compile(r"hub:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+# Weights in safetensors and what describes them; never pickles, never code.
+_WANTED = ("*.json", "*.jinja", "*.safetensors")
+_TIMEOUT = 15.0  # seconds
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True)
+class HubReference:
+    """A repository and a revision: a commit, a branch, a tag, or none."""
+
+    repository: str
+    revision: str | None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the revision is a commit."""
+        return self.revision is not None and _COMMIT.fullmatch(self.revision) is not None
+
+    def __str__(self) -> str:
+        return f"hub:{self.repository}" + (f"@{self.revision}" if self.revision else "")
+
+
+def parse(reference: str) -> HubReference:
+    """Return the parts of `hub:org/name@revision`; UsageError for anything else."""
+    match = _REFERENCE.fullmatch(reference)
+    if match is None:
+        raise UsageError(f"{reference!r} is not of the form hub:org/name@revision")
+    return HubReference(match[1], match[2])
+
+
+def pin(reference: HubReference) -> tuple[HubReference, int]:
+    """Ask the hub which commit a reference means; return it with the bytes of what is wanted."""
+    from fnmatch import fnmatch
+
+    _refuse_offline(reference)
+    import huggingface_hub
+
+    def ask() -> tuple[HubReference, int]:
+        info = huggingface_hub.HfApi().model_info(
+            reference.repository,
+            revision=reference.revision,
+            files_metadata=True,
+            timeout=_TIMEOUT,
+        )
+        sizes = (
+            entry.size or 0
+            for entry in info.siblings or ()
+            if "/" not in entry.rfilename and any(fnmatch(entry.rfilename, w) for w in _WANTED)
+        )
+        return HubReference(reference.repository, info.sha), sum(sizes)
+
+    return _asked(reference, ask)
+
+
+def download(reference: HubReference, folder: Path) -> None:
+    """Fetch the wanted files of a pinned reference into `folder`."""
+    _refuse_offline(reference)
+    import huggingface_hub
+
+    def fetch() -> None:
+        huggingface_hub.snapshot_download(
+            reference.repository,
+            revision=reference.revision,
+            local_dir=folder,
+            allow_patterns=list(_WANTED),
+            ignore_patterns=["*/*"],
+        )
+
+    _asked(reference, fetch)
+
+
+def _asked(reference: HubReference, action: Callable[[], _Answer]) -> _Answer:
+    import httpx
+    from huggingface_hub import errors
+
+    try:
+        return action()
+    except (errors.RepositoryNotFoundError, errors.GatedRepoError) as error:
+        raise UsageError(
+            "the hub has no such model, or it is closed to you",
+            place=str(reference),
+            cure="check the name, or log in with `hf auth login`",
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise UsageError("the model has no such revision", place=str(reference)) from error
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, httpx.HTTPError) as error:
+        said = str(error).strip().splitlines()
+        raise NotHere(
+            f"the Hugging Face hub cannot be reached ({said[0] if said else type(error).__name__})",
+            place=str(reference),
+            cure="copy the model's folder here and name the folder",
+        ) from error
+
+
+def _refuse_offline(reference: HubReference) -> None:
+    for name in ("WEIGHTCUT_OFFLINE", "HF_HUB_OFFLINE"):
+        if settings.offline() or os.environ.get(name, "") not in ("", "0"):
+            raise NotHere(
+                f"it is not in the cache and {name} is set",
+                place=str(reference),
+                cure="copy the model's folder here and name the folder",
+            )

@@ -1,0 +1,269 @@
+"""Text to token ids and back, and chats to prompts, without torch or transformers.
+
+Every prompt goes through here once, so that all engines see the same ids.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+from weightcut.errors import BrokenInput, UsageError
+
+if TYPE_CHECKING:
+    import jinja2
+
+# Templates may print today's date; a fixed one keeps the prompts of a study equal on every day.
+_TODAY = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
+# Tokens that end a turn in the chat templates of the field but that no eos entry may name.
+_END_OF_TURN = (
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<end_of_turn>",
+    "<turn|>",
+    "<|end|>",
+    "<|eot|>",
+    "<|end_of_turn|>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<|EOT|>",
+)
+
+
+class Tokenizer(Protocol):
+    """What tasks, engines and data need of a tokenizer.
+
+    vocab_size: number of ids, special ones included. stop_ids: the ids that end an answer.
+    adds_bos: whether the tokenizer itself puts a begin-of-text id first; bos_id: which one.
+    """
+
+    vocab_size: int
+    has_chat_template: bool
+    stop_ids: tuple[int, ...]
+    bos_id: int | None
+    adds_bos: bool
+
+    def encode(self, text: str, special: bool = False) -> list[int]:
+        """Return the ids of a text; `special` adds begin and end ids as the model expects them.
+
+        Special tokens that are written out in the text (`<|im_end|>`) become their ids.
+        """
+        ...
+
+    def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
+        """Return the text of ids; bytes that are no UTF-8 become U+FFFD."""
+        ...
+
+    def chat(self, messages: Sequence[dict[str, str]], prefill: str = "") -> str:
+        """Return the prompt of a chat: rendered, the answer opened, and `prefill` put into it."""
+        ...
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """Load the tokenizer of a checkpoint or artifact folder.
+
+    A folder with `scripted.json` has bytes as ids. Raises BrokenInput where files are missing or
+    cannot be read.
+    """
+    if (folder / "scripted.json").is_file():
+        return ByteTokenizer()
+    return FolderTokenizer(folder)
+
+
+class ByteTokenizer:
+    """The scripted model's tokenizer: ids 0-255 are bytes, 256 ends the answer."""
+
+    def __init__(self) -> None:
+        self.vocab_size = 257
+        self.has_chat_template = True
+        self.stop_ids: tuple[int, ...] = (256,)
+        self.bos_id: int | None = None
+        self.adds_bos = False
+
+    def encode(self, text: str, special: bool = False) -> list[int]:  # noqa: ARG002
+        """Return the UTF-8 bytes of a text."""
+        return list(text.encode("utf-8", "surrogatepass"))
+
+    def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
+        """Return the text of bytes; the end id is left out or shown as `<eos>`."""
+        pieces = (bytes([i]) if i < 256 else b"" if skip_special else b"<eos>" for i in ids)
+        return b"".join(pieces).decode("utf-8", "replace")
+
+    def chat(self, messages: Sequence[dict[str, str]], prefill: str = "") -> str:
+        """Return the chat as lines of `role: content`."""
+        lines = [f"{message['role']}: {message['content']}\n" for message in messages]
+        return "".join(lines) + "assistant: " + prefill
+
+
+class FolderTokenizer:
+    """The tokenizer of a Hugging Face folder: `tokenizer.json` and the files beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        import tokenizers
+
+        self._place = folder
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise BrokenInput(
+                "the folder has no tokenizer.json",
+                place=str(folder),
+                cure="save it with transformers: AutoTokenizer.from_pretrained(X)"
+                ".save_pretrained(FOLDER)",
+            )
+        try:
+            self._backend: Any = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the Rust library raises nothing narrower than Exception
+            raise BrokenInput(f"cannot be read as a tokenizer: {error}", place=str(path)) from error
+        # A folder may carry truncation or padding from training; a prompt is never cut.
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self._config = _json(folder / "tokenizer_config.json")
+        self._special = _special_tokens(folder, self._config)
+        self._template = _template(folder, self._config)
+        self.vocab_size: int = self._backend.get_vocab_size(with_added_tokens=True)
+        self.has_chat_template = self._template is not None
+        self.bos_id: int | None = self._id(self._special.get("bos_token"))
+        if self.bos_id is None:
+            self.bos_id = _first(_json(folder / "config.json").get("bos_token_id"))
+        opening = self._backend.encode("a", add_special_tokens=True).ids[:1]
+        self.adds_bos = opening != self._backend.encode("a", add_special_tokens=False).ids[:1]
+        self.stop_ids = self._stop_ids()
+
+    def encode(self, text: str, special: bool = False) -> list[int]:
+        """Return the ids of a text; `special` adds begin and end ids as the model expects them."""
+        return list(self._backend.encode(text, add_special_tokens=special).ids)
+
+    def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
+        """Return the text of ids; bytes that are no UTF-8 become U+FFFD."""
+        return str(self._backend.decode(list(ids), skip_special_tokens=skip_special))
+
+    def chat(self, messages: Sequence[dict[str, str]], prefill: str = "") -> str:
+        """Return the prompt of a chat: rendered, the answer opened, and `prefill` put into it.
+
+        The text carries every special token, begin-of-text too: encode it with special=False.
+        Raises UsageError where the model has no template, or where it refuses these messages.
+        """
+        if self._template is None:
+            raise UsageError("the model has no chat template", place=str(self._place))
+        import jinja2
+
+        try:
+            rendered = _compile(self._template).render(
+                messages=[dict(message) for message in messages],
+                tools=None,
+                documents=None,
+                add_generation_prompt=True,
+                **self._special,
+            )
+        except jinja2.TemplateError as error:
+            raise UsageError(
+                f"the model's chat template refuses these messages: {error}",
+                place=str(self._place),
+            ) from error
+        return rendered + prefill
+
+    def _id(self, token: str | None) -> int | None:
+        found = None if token is None else self._backend.token_to_id(token)
+        return None if found is None else int(found)
+
+    def _stop_ids(self) -> tuple[int, ...]:
+        """Return every id that ends an answer, whichever file names it."""
+        stops: set[int] = set()
+        for name in ("generation_config.json", "config.json"):
+            listed = _json(self._place / name).get("eos_token_id")
+            stops.update(listed if isinstance(listed, list) else [] if listed is None else [listed])
+        tokens = [self._special.get("eos_token")]
+        tokens += [token for token in _END_OF_TURN if token in (self._template or "")]
+        stops.update(found for token in tokens if (found := self._id(token)) is not None)
+        return tuple(sorted(stop for stop in stops if 0 <= stop < self.vocab_size))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file, empty where the file is absent."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BrokenInput(f"is not valid JSON: {error}", place=str(path)) from error
+    if not isinstance(found, dict):
+        raise BrokenInput("holds no JSON object", place=str(path))
+    return found
+
+
+def _first(value: Any) -> int | None:
+    if isinstance(value, list):
+        value = value[0] if value else None
+    return value if isinstance(value, int) else None
+
+
+def _special_tokens(folder: Path, config: dict[str, Any]) -> dict[str, str]:
+    """Return `bos_token`, `eos_token`, ... as text; newer folders keep them in one file only."""
+    found: dict[str, str] = {}
+    for source in (_json(folder / "special_tokens_map.json"), config):
+        for key, value in source.items():
+            text = value.get("content") if isinstance(value, dict) else value
+            if key.endswith("_token") and isinstance(text, str):
+                found[key] = text
+    return found
+
+
+def _template(folder: Path, config: dict[str, Any]) -> str | None:
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    found = config.get("chat_template")
+    if isinstance(found, list):
+        named = {entry["name"]: entry["template"] for entry in found}
+        found = named.get("default")
+    return found if isinstance(found, str) else None
+
+
+@functools.lru_cache(maxsize=16)
+def _compile(template: str) -> jinja2.Template:
+    """Compile a chat template as transformers does (its `chat_template_utils`), sandboxed."""
+    import jinja2.ext
+    import jinja2.sandbox
+
+    class Generation(jinja2.ext.Extension):
+        """`{% generation %}` marks the answer for training masks; here it changes nothing."""
+
+        tags = {"generation"}
+
+        def parse(self, parser: Any) -> Any:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = _TODAY.strftime
+    return environment.from_string(template)
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+    )
+
+
+def _raise_exception(message: str) -> NoReturn:
+    import jinja2
+
+    raise jinja2.TemplateError(message)

@@ -1,0 +1,34 @@
+"""The one set of chart definitions, for the reports, the dashboard and exported pictures.
+
+`figures(results)` gives every chart of a study, `pareto`, `throughput` and `retention` one of
+them. A chart is a plain altair chart without a theme: `themed` adds one, `save` writes it as PNG,
+SVG or PDF. Importing this package does not import altair.
+"""
+
+from weightcut.reports.charts.export import save, svg, themed, vega_lite_version
+from weightcut.reports.charts.figure import NARROW, WIDE, Figure
+from weightcut.reports.charts.pareto import AXES, Axis, frontier, pareto, points
+from weightcut.reports.charts.retention import retention
+from weightcut.reports.charts.study import figures
+from weightcut.reports.charts.style import palettes, theme
+from weightcut.reports.charts.throughput import throughput
+
+__all__ = [
+    "AXES",
+    "NARROW",
+    "WIDE",
+    "Axis",
+    "Figure",
+    "figures",
+    "frontier",
+    "palettes",
+    "pareto",
+    "points",
+    "retention",
+    "save",
+    "svg",
+    "theme",
+    "themed",
+    "throughput",
+    "vega_lite_version",
+]

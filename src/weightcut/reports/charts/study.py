@@ -1,0 +1,23 @@
+"""All charts of a study."""
+
+from __future__ import annotations
+
+from weightcut.records.results import Results
+from weightcut.reports import measures
+from weightcut.reports.charts.figure import WIDE, Figure
+from weightcut.reports.charts.pareto import AXES, pareto
+from weightcut.reports.charts.retention import retention
+from weightcut.reports.charts.throughput import throughput
+
+
+def figures(results: Results, width: int = WIDE) -> list[Figure]:
+    """Return every chart of a study, in the order in which a page shows them.
+
+    width: pixels of a whole chart, axes included.
+    """
+    kept = measures.retained(results) or [("", str(results.keep.get("metric", "codebleu")))]
+    return [
+        *(pareto(results, axis, width) for axis in AXES),
+        throughput(results, width),
+        *(retention(results, task, metric, width) for task, metric in kept),
+    ]

@@ -1,0 +1,157 @@
+"""Figures as text: one way of writing every quantity, the same in every report."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+from weightcut.records.results import Interval, Verdict
+
+MISSING = "–"
+SYMBOLS: dict[Verdict, str] = {
+    "baseline": "■",
+    "retained": "●",
+    "undecided": "◆",
+    "lost": "▼",
+    "unmeasured": "✚",
+}
+_NAMES = {
+    "codebleu": "CodeBLEU",
+    "parses": "answers that parse",
+    "degenerate": "degenerate answers",
+    "token_limit": "cut at the token limit",
+    "repetition": "repetitive answers",
+    "bits_per_byte": "bits per byte",
+    "kl": "KL divergence (nats/token)",
+    "top1_agreement": "top-1 agreement",
+    "n": "samples",
+    "mean_logprob": "mean log-probability (nats/token)",
+    "nll_per_token": "loss (nats/token)",
+    "pooled_mass": "probability outside the top k",
+    "prompt_tokens": "prompt tokens",
+    "tokens": "tokens",
+}
+
+
+def plain(text: object) -> str:
+    """Return untrusted text on one line, control characters made visible."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cs") else c
+        for c in str(text).replace("\r\n", " ").replace("\n", " ").replace("\t", " ")
+    )
+
+
+def finite(value: object) -> float | None:
+    """Return the value as a float, or None where it is no finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number with `digits` significant ones, thousands apart: `0.269`, `12.3`, `1,830`."""
+    known = finite(value)
+    if known is None:
+        return MISSING
+    if known == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(known)))
+    if magnitude < -4 or magnitude > 9:
+        return f"{known:.{digits - 1}e}"
+    return f"{known:,.{max(0, digits - 1 - magnitude)}f}"
+
+
+def score(value: float | None) -> str:
+    """Return a score: three decimals, more where it is very small, fewer where it is large."""
+    known = finite(value)
+    if known is None:
+        return MISSING
+    if known != 0 and abs(known) < 0.01:
+        return number(known, 2)
+    return f"{known:.3f}" if abs(known) < 10 else number(known, 4)
+
+
+def interval(value: Interval | None) -> str:
+    """Return a value with its confidence interval: `0.269 [0.241, 0.297]`."""
+    if value is None or finite(value.value) is None:
+        return MISSING
+    if finite(value.low) is None or finite(value.high) is None:
+        return score(value.value)
+    return f"{score(value.value)} [{score(value.low)}, {score(value.high)}]"
+
+
+def interval_of_shares(value: Interval | None) -> str:
+    """Return a retention in per cent with its interval: `98.7% [94.1%, 103%]`."""
+    if value is None or finite(value.value) is None:
+        return MISSING
+    words = [
+        f"{number(100 * end, 3)}%"
+        for end in (value.value, value.low, value.high)
+        if end is not None
+    ]
+    return words[0] if len(words) < 3 else f"{words[0]} [{words[1]}, {words[2]}]"
+
+
+def probability(value: float | None) -> str:
+    """Return a p-value with two significant digits, very small ones as a bound."""
+    known = finite(value)
+    if known is None:
+        return MISSING
+    return "< 0.0001" if known < 1e-4 else f"{known:.2g}"
+
+
+def times(value: float | None) -> str:
+    """Return a ratio as a factor: `2.41×`."""
+    known = finite(value)
+    return MISSING if known is None else f"{number(known, 3)}×"
+
+
+def size(count: float | None) -> str:
+    """Return bytes in decimal units: `135 MB`."""
+    known = finite(count)
+    if known is None:
+        return MISSING
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(known) < 999.5:
+            return f"{number(known)} {unit}"
+        known /= 1000
+    return f"{number(known)} TB"
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a time given in milliseconds: `8.71 ms`, `1.25 s`."""
+    known = finite(value)
+    if known is None:
+        return MISSING
+    return f"{number(known)} ms" if abs(known) < 999.5 else f"{number(known / 1000)} s"
+
+
+def yes(value: bool) -> str:
+    """Return a truth as a word."""
+    return "yes" if value else "no"
+
+
+def verdict(value: Verdict) -> str:
+    """Return a verdict with the symbol that the charts draw it with."""
+    return f"{SYMBOLS[value]} {value}"
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric's name as a column heading."""
+    return "perplexity" if metric == "value" else _NAMES.get(metric, plain(metric))
+
+
+def columns_wide(text: str) -> int:
+    """Return how many terminal columns or Latin letters wide the text is, about."""
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    marks = sum(unicodedata.category(c) in ("Mn", "Me", "Cf") for c in text)
+    return len(text) + wide - marks
+
+
+def shorten(text: str, columns: int) -> str:
+    """Return the text cut to so many columns, an ellipsis at its end."""
+    if columns_wide(text) <= columns:
+        return text
+    while text and columns_wide(text) > columns - 1:
+        text = text[:-1]
+    return text + "…"

@@ -1,0 +1,145 @@
+"""What a confined child does: run a program, a solution, or the test of a solution.
+
+How *passed* is proven. The child gets a secret of 16 bytes together with its program, and writes
+it to the report pipe once the program has reached its last line. While the program runs, the one
+function that knows the secret lies on the interpreter's value stack, where no name, frame, module
+or container refers to it. The doors that could still lead there from Python (the garbage
+collector's lists, tracing, code objects made by hand, ctypes, other interpreters) end the process.
+Native code that reads its own process's memory could find it: a test run therefore keeps the secret
+in the test's process, which runs no line of the solution.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import sys
+import traceback
+import types
+from collections.abc import Callable
+from typing import Any
+
+from .peer import Names, Peer
+from .wire import Disconnected, Pipes
+
+REPORT, RECEIVE, SEND, SOURCE, LIBRARY = 3, 4, 5, 6, 7
+"""Descriptors: the report, the other process of a test run, the program, the standard library."""
+SECRET_BYTES = 16
+DOOR_EXIT, MEMORY_EXIT = 77, 78
+"""Exit codes for a forbidden door of the interpreter and for a solution out of memory."""
+
+_NATIVE = (
+    "ctypes", "_ctypes", "_testcapi", "_testinternalcapi", "_testlimitedcapi", "_interpreters",
+    "_xxsubinterpreters",
+)  # fmt: skip
+_BLOCKED = ("gaierror", "herror")
+
+
+def program() -> None:
+    """Run one program; what follows `_hold` in it is never reached by another way."""
+    _forget_native()
+    _bar_doors()
+    namespace = _module("__main__").__dict__
+    _run(namespace)
+
+
+def test() -> None:
+    """Run the test of a solution that lives in the other process."""
+    _forget_native()
+    peer = Peer(Pipes(RECEIVE, SEND), {}, guarded=True)
+    names = Names(peer)
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    _run(names, before=lambda: peer.wait([]))
+
+
+def solution() -> None:
+    """Run a solution and answer the test's calls until the test is done."""
+    _forget_native()
+    source = _read(SOURCE)
+    os.close(SOURCE)
+    module = _module("solution")
+    peer = Peer(Pipes(RECEIVE, SEND), module.__dict__, guarded=False)
+    try:
+        peer.answer(lambda: exec(compile(source, "<solution>", "exec"), module.__dict__), [])  # noqa: S102
+        peer.serve_forever()
+    except Disconnected:
+        os._exit(0)
+    except MemoryError:
+        os._exit(MEMORY_EXIT)
+
+
+def _run(namespace: dict[str, Any], before: Callable[[], Any] = lambda: None) -> None:
+    report = []
+    try:
+        before()
+        code = _take(report)
+        report.pop()(exec(code, namespace))  # noqa: S102 (running it is what the sandbox is for)
+    except BaseException as error:  # noqa: BLE001 (SystemExit too: leaving early is failing)
+        os.write(REPORT, json.dumps({"error": _classify(error)}).encode())
+        traceback.print_exception(error)
+    sys.stdout.flush()
+
+
+def _take(report: list[Callable[[Any], None]]) -> types.CodeType:
+    """Read secret and program, put the function that tells the secret on `report`."""
+    data = _read(SOURCE)
+    os.close(SOURCE)
+    secret, write = data[:SECRET_BYTES], os.write
+
+    def reached_last_line(_: Any) -> None:
+        write(REPORT, secret)
+
+    code: types.CodeType = compile(data[SECRET_BYTES:], "<program>", "exec")
+    report.append(reached_last_line)
+    return code
+
+
+def _read(descriptor: int) -> bytes:
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+
+
+def _module(name: str) -> types.ModuleType:
+    module = sys.modules[name] = types.ModuleType(name)
+    module.__dict__["__builtins__"] = builtins
+    return module
+
+
+def _forget_native() -> None:
+    for name in _NATIVE:
+        sys.modules[name] = None  # type: ignore[assignment]  # importing it raises ImportError
+
+
+def _bar_doors() -> None:
+    """End the process at the audit events of the forbidden doors.
+
+    The hook holds all it needs in constants and defaults: it has no name and no cell that a
+    program could reach and change, not even through the traceback of a hook that failed.
+    """
+
+    def hook(event: str, args: Any, leave: Callable[[int], Any] = os._exit) -> None:
+        if event in (
+            "gc.get_objects", "gc.get_referrers", "gc.get_referents", "code.__new__",
+            "sys.settrace", "sys.setprofile", "sys.monitoring.register_callback",
+            "sys._current_frames", "sys._current_exceptions", "sys.remote_exec",
+            "cpython.PyInterpreterState_New", "ctypes.dlopen", "ctypes.dlsym",
+        ) or (event == "import" and args[0] in (
+            "ctypes", "_ctypes", "_testcapi", "_testinternalcapi", "_testlimitedcapi",
+            "_interpreters", "_xxsubinterpreters",
+        )):  # fmt: skip
+            leave(77)
+
+    sys.addaudithook(hook)
+
+
+def _classify(error: BaseException | None) -> str:
+    """Return "memory", "blocked" or "error" for the exception that ended a program."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, MemoryError):
+            return "memory"
+        if isinstance(error, PermissionError) or type(error).__name__ in _BLOCKED:
+            return "blocked"
+        error = error.__cause__ or error.__context__
+    return "error"

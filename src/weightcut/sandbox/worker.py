@@ -1,0 +1,200 @@
+"""One fork server and the runs that it does for us; one run at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from weightcut.errors import NotHere
+from weightcut.records import ExecutionResult
+from weightcut.records.execution import Status
+from weightcut.sandbox.capabilities import Protections
+from weightcut.sandbox.inside.program import DOOR_EXIT, MEMORY_EXIT, SECRET_BYTES
+from weightcut.sandbox.scratch import empty
+
+MAX_OUTPUT = 1 << 16
+"""Bytes of output that are kept: the last ones."""
+_FOLDER = Path(__file__).parent
+_ROLES = ("program", "solution", "test")
+_FIRST_USER = 1_900_000_000
+"""User ids from here on belong to nobody: no file, no process, no quota but the sandbox's."""
+_START = "import sys; sys.path.insert(0, sys.argv.pop()); from inside.zygote import main; main()"
+
+
+class Worker:
+    """A fork server in its own process; closed by `close`, or by the end of this process."""
+
+    def __init__(self, protections: Protections) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="weightcut-sandbox-"))
+        self._folder.chmod(0o711)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            # -s -P -S: nothing but the standard library; the emptied environment does the rest of
+            # -I's work, and fixes the order of sets, which -I would make random.
+            command = [sys.executable, "-s", "-P", "-S", "-B", "-X", "utf8", "-c", _START]
+            self._process = subprocess.Popen(  # noqa: S603
+                [*command, str(theirs.fileno()), str(_FOLDER)],
+                env={"PYTHONHASHSEED": "0", "LANG": "C.UTF-8"},
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self._socket = ours
+        self._scratch = {role: self._folder / role for role in _ROLES}
+        self._begin(protections)
+
+    def _begin(self, protections: Protections) -> None:
+        places: dict[str, Any] = {}
+        for number, (role, folder) in enumerate(self._scratch.items()):
+            folder.mkdir(0o700)
+            user = None
+            if protections.user:
+                # Unique on this machine: process ids are below 2**22.
+                user = _FIRST_USER + 4 * self._process.pid + number
+                os.chown(folder, user, user)
+            places[role] = {"scratch": str(folder), "user": user}
+        settings = {"roles": places, "files": protections.landlock, "calls": protections.seccomp}
+        try:
+            self._socket.send(json.dumps(settings).encode())
+            ready = self._socket.recv(1 << 10)
+        except OSError:
+            ready = b""
+        if not ready:
+            self._process.kill()
+            _, said = self._process.communicate()
+            self.close()
+            raise NotHere(
+                f"the sandbox did not start: {said.decode(errors='replace').strip()[-500:]}"
+            )
+
+    def run(
+        self, sources: Mapping[str, str], cpu: float, memory: int, idle: float
+    ) -> ExecutionResult:
+        """Run the sources of one role, or of `solution` and `test`, in this order."""
+        started = time.perf_counter()
+        secret = secrets.token_bytes(SECRET_BYTES)
+        with contextlib.ExitStack() as stack:
+            output, output_end = _pipe(stack)
+            report, report_end = _pipe(stack)
+            descriptors = [output_end, report_end]
+            for role, source in sources.items():
+                data = source.encode("utf-8", errors="surrogatepass")
+                descriptors.append(_memory_file(stack, b"" if role == "solution" else secret, data))
+            request = {"roles": list(sources), "cpu": cpu, "memory": memory, "idle": idle}
+            socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
+            for descriptor in (output_end, report_end):
+                os.close(descriptor)
+            answer, said, told = self._listen(output, report)
+        for role in sources:
+            empty(self._scratch[role])
+        status, note = _judge(answer, told, secret, cpu)
+        text = said.decode("utf-8", errors="replace")
+        return ExecutionResult(
+            status=status,
+            output=f"{text.rstrip()}\n{note}".strip() if note else text,
+            cpu_seconds=sum(end["cpu"] for end in answer["ends"]),
+            wall_seconds=time.perf_counter() - started,
+        )
+
+    def close(self) -> None:
+        """End the fork server, whatever it is doing, and remove its folders."""
+        self._socket.close()
+        self._process.wait()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+        for folder in self._scratch.values():
+            if folder.exists():
+                empty(folder)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _listen(self, output: int, report: int) -> tuple[Any, bytes, bytes]:
+        """Drain both pipes until the fork server has answered: its answer, output, report."""
+        kept = {output: b"", report: b""}
+        poll = select.poll()
+        for descriptor in (output, report, self._socket.fileno()):
+            poll.register(descriptor, select.POLLIN)
+        answer: Any = None
+        open_pipes = {output, report}
+        # No child is alive once the answer is there, so that both pipes come to their end.
+        while answer is None or open_pipes:
+            for ready, _ in poll.poll():
+                if ready in kept:
+                    data = os.read(ready, 1 << 16)
+                    kept[ready] = (kept[ready] + data)[-MAX_OUTPUT:]
+                    if data:
+                        continue
+                    open_pipes.discard(ready)
+                else:
+                    data = self._socket.recv(1 << 16)
+                    if not data:
+                        raise NotHere("the sandbox's fork server ended during a run")
+                    answer = json.loads(data)
+                poll.unregister(ready)
+        return answer, kept[output], kept[report]
+
+
+def _judge(answer: Any, told: bytes, secret: bytes, cpu: float) -> tuple[Status, str]:
+    """Return the status and a note for whoever reads the output.
+
+    Everything but *passed* may be claimed by the program itself: it gains nothing by it.
+    """
+    if secrets.compare_digest(told, secret):
+        return "passed", ""
+    if answer["reason"] == "cpu":
+        return "timed-out", f"[stopped after {cpu:g} s of CPU time]"
+    if answer["reason"] == "idle":
+        return "timed-out", "[stopped: it waited for nothing]"
+    codes = [end["code"] for end in answer["ends"]]
+    if -signal.SIGXCPU in codes:
+        return "timed-out", f"[stopped after {cpu:g} s of CPU time]"
+    if b'"memory"' in told or MEMORY_EXIT in codes:
+        return "out-of-memory", ""
+    if b'"blocked"' in told:
+        return "blocked", ""
+    if DOOR_EXIT in codes or -signal.SIGSYS in codes:
+        return "blocked", "[it used a door of the interpreter that the sandbox keeps shut]"
+    if told:
+        return "failed", ""
+    died = [signal.Signals(-code).name for code in codes if code < 0 and code != -signal.SIGKILL]
+    if died:
+        return "failed", f"[ended by {died[0]} before its last line]"
+    return "failed", "[it left before its last line]"
+
+
+def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
+    receive, send = os.pipe()
+    stack.callback(_close, receive)
+    return receive, send
+
+
+def _memory_file(stack: contextlib.ExitStack, *parts: bytes) -> int:
+    descriptor = os.memfd_create("program")
+    stack.callback(_close, descriptor)
+    with os.fdopen(descriptor, "wb", closefd=False) as file:
+        file.writelines(parts)
+    return descriptor
+
+
+def _close(descriptor: int) -> None:
+    os.close(descriptor)
+
+
+def interpreters(workers: Sequence[Worker]) -> list[int]:
+    """Return the process ids of fork servers (for tests)."""
+    return [worker._process.pid for worker in workers]

@@ -1,0 +1,118 @@
+"""What the intervals promise, shown by simulation: coverage and the rate of false *retained*."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from weightcut.analysis.statistics import Floats, mean_interval, paired_ratio, wilson
+
+STUDIES = 1200
+MARGIN = 0.95
+Draw = Callable[[np.random.Generator], tuple[Floats, Floats]]
+
+
+def _similarity(n: int, changed: float, kept: float) -> Draw:
+    """CodeBLEU-like pairs: a share of the answers changed, so that `kept` of the mean is left."""
+    scale = 1 - (1 - kept) / changed
+
+    def draw(generator: np.random.Generator) -> tuple[Floats, Floats]:
+        baseline = generator.beta(2, 5, n)
+        other = scale * (0.5 * baseline + 0.5 * generator.beta(2, 5, n))
+        return baseline, np.where(generator.random(n) < changed, other, baseline)
+
+    return draw
+
+
+def _passes(n: int, rate: float, kept: float, gained: float) -> Draw:
+    """Pass/fail pairs: `gained` is the share of all samples that only the variant passes."""
+
+    def draw(generator: np.random.Generator) -> tuple[Floats, Floats]:
+        baseline = generator.random(n) < rate
+        keeps = generator.random(n) < (kept * rate - gained) / rate
+        gains = generator.random(n) < gained / (1 - rate)
+        return baseline.astype(float), np.where(baseline, keeps, gains).astype(float)
+
+    return draw
+
+
+def _rates(draw: Draw, truth: float) -> tuple[float, float]:
+    """Return the coverage, and how often the whole interval lies above the truth."""
+    generator = np.random.default_rng(7)
+    covered = above = 0
+    for _ in range(STUDIES):
+        found = paired_ratio(*draw(generator), 0.95, seed=0, resamples=1000)
+        low = -np.inf if found.low is None else found.low
+        high = np.inf if found.high is None else found.high
+        covered += low <= truth <= high
+        above += low > truth
+    return covered / STUDIES, above / STUDIES
+
+
+@pytest.mark.parametrize(
+    ("draw", "truth"),
+    [
+        pytest.param(_similarity(164, 0.9, 0.95), 0.95, id="all-changed"),
+        pytest.param(_similarity(164, 0.9, 0.7), 0.7, id="much-lost"),
+        pytest.param(_similarity(164, 0.5, 0.95), 0.95, id="half-changed"),
+        pytest.param(_similarity(164, 0.5, 1.0), 1.0, id="nothing-lost"),
+        pytest.param(_similarity(24, 1.0, 0.95), 0.95, id="few-samples"),
+        pytest.param(_passes(164, 0.3, 0.95, 0.05), 0.95, id="passes-0.3"),
+        pytest.param(_passes(164, 0.6, 0.95, 0.05), 0.95, id="passes-0.6"),
+    ],
+)
+def test_a_95_percent_interval_of_retention_covers_93_to_97(draw: Draw, truth: float) -> None:
+    coverage, _ = _rates(draw, truth)
+    assert 0.93 <= coverage <= 0.97
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        pytest.param(_similarity(164, 0.9, MARGIN), id="all-changed"),
+        pytest.param(_similarity(164, 0.1, MARGIN), id="one-in-ten-changed"),
+        pytest.param(_similarity(164, 0.0501, MARGIN), id="one-in-twenty-wiped-out"),
+        pytest.param(_similarity(40, 0.5, MARGIN), id="few-samples"),
+        pytest.param(_passes(164, 0.07, MARGIN, 0.01), id="passes-0.07"),
+        pytest.param(_passes(164, 0.07, MARGIN, 0.0), id="passes-0.07-rare-flips"),
+        pytest.param(_passes(164, 0.6, MARGIN, 0.05), id="passes-0.6"),
+        pytest.param(_passes(40, 0.6, MARGIN, 0.05), id="passes-0.6-few-samples"),
+    ],
+)
+def test_at_the_margin_at_most_5_percent_are_falsely_retained(draw: Draw) -> None:
+    _, above = _rates(draw, MARGIN)
+    assert above <= 0.05
+
+
+def test_a_mean_of_similarities_covers_93_to_97() -> None:
+    generator = np.random.default_rng(3)
+    truth = 2 / 7
+    ends = [
+        mean_interval(generator.beta(2, 5, 164), 0.95, seed=0, resamples=1000)
+        for _ in range(STUDIES)
+    ]
+    assert 0.93 <= np.mean([low <= truth <= high for low, high in ends]) <= 0.97
+
+
+def test_a_mean_over_clusters_of_answers_covers_93_to_97() -> None:
+    """Five answers to a sample resemble each other; the sample's mean is what is resampled."""
+    generator = np.random.default_rng(4)
+    covered = 0
+    for _ in range(STUDIES):
+        ability = generator.beta(0.6, 1.4, 100)
+        means = generator.binomial(5, ability) / 5
+        low, high = mean_interval(means, 0.95, seed=0, resamples=1000)
+        covered += low <= 0.3 <= high
+    assert 0.93 <= covered / STUDIES <= 0.97
+
+
+@pytest.mark.parametrize("p", [0.07, 0.3, 0.55])
+def test_wilson_covers_93_to_97(p: float) -> None:
+    from scipy.stats import binom
+
+    ends = [wilson(k, 164, 0.95) for k in range(165)]
+    inside = np.array([low <= p <= high for low, high in ends])
+    coverage = float(binom.pmf(np.arange(165), 164, p) @ inside)
+    assert 0.93 <= coverage <= 0.97

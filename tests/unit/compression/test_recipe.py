@@ -1,0 +1,59 @@
+"""Recipes: parsing, validation, conversions put in."""
+
+from __future__ import annotations
+
+import pytest
+
+from weightcut.compression import recipe
+from weightcut.errors import UsageError
+from weightcut.records import Step
+
+
+def test_a_recipe_is_parsed_with_yaml_values() -> None:
+    steps = recipe.parse_recipe("prune-depth(0.2) | int4(awq=false, scale_estimation=false) | int8")
+    assert [s.kind for s in steps] == ["prune-depth", "int4", "int8"]
+    assert steps[0].settings == {"ratio": 0.2}
+
+
+def test_the_empty_recipe_has_no_steps() -> None:
+    assert recipe.parse_recipe(" ") == ()
+
+
+def test_only_settings_other_than_the_defaults_are_kept() -> None:
+    default = recipe.build(Step(kind="prune-depth")).ratio  # type: ignore[attr-defined]
+    assert recipe.step("prune-depth", {"ratio": default}).settings == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("int9", "did you mean 'int"),
+        ("prune-depth(rato=0.2)", "no setting 'rato'; did you mean 'ratio'"),
+        ("prune-depth(ratio=x)", "setting 'ratio'"),
+        ("prune-depth(ratio=7)", "setting 'ratio'"),
+        ("int8(", "cannot read the step"),
+        ("| int8", "cannot read the step"),
+    ],
+)
+def test_a_wrong_recipe_is_refused(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says.replace("(", r"\(")):
+        recipe.parse_recipe(text)
+
+
+def test_conversions_are_put_in() -> None:
+    steps = recipe.fit(recipe.parse_recipe("prune-depth | int8"), "hf", frozenset({"openvino"}))
+    assert [s.kind for s in steps] == ["prune-depth", "export-openvino", "int8"]
+    assert [s.kind for s in recipe.fit((), "hf", frozenset({"openvino"}))] == ["export-openvino"]
+    assert recipe.fit((), "hf", frozenset({"hf"})) == ()
+
+
+def test_steps_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(UsageError, match="step 2, prune-depth"):
+        recipe.fit(recipe.parse_recipe("int8 | prune-depth"), "hf", frozenset({"openvino"}))
+    with pytest.raises(UsageError, match="the engine, which opens hf"):
+        recipe.fit(recipe.parse_recipe("int8"), "hf", frozenset({"hf"}))
+
+
+def test_bits_are_those_of_the_last_quantization() -> None:
+    assert recipe.bits(recipe.parse_recipe("prune-depth | int8")) == 8
+    assert recipe.bits(recipe.parse_recipe("prune-depth")) is None

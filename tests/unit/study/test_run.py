@@ -1,0 +1,210 @@
+"""Whole studies on the scripted engine: real processes, real store, real sandbox, no weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from tests.scripted_models import humaneval_model, scripted_study
+
+from weightcut.errors import UsageError
+from weightcut.records import CellKey, Results
+from weightcut.store.run_store import RunStore
+from weightcut.study.run import Event, run_study
+from weightcut.study.spec import load_study
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIGHTCUT_HOME", str(tmp_path / "home"))
+
+
+def _study(folder: Path, **changes: Any) -> Path:
+    return scripted_study(folder, humaneval_model(folder / "model", skill=0.9), **changes)
+
+
+def _command(study: Path, out: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "weightcut.cli.main", "run", str(study), "-o", str(out), *more]
+
+
+def test_a_study_runs_and_a_second_run_repeats_nothing(tmp_path: Path) -> None:
+    spec = load_study(_study(tmp_path))
+    out = tmp_path / "run"
+    events: list[Event] = []
+    results = run_study(spec, out, listen=events.append)
+    assert isinstance(results, Results)
+    assert not [e for e in events if e.kind in ("failed", "skipped")]
+    by_name = {v.name: v for v in results.variants}
+    full, light = by_name["full"], by_name["light"]
+    assert full.tasks["humaneval"]["n"] == 8
+    assert light.tasks["humaneval"]["pass@1"] == full.tasks["humaneval"]["pass@1"]
+    assert by_name["worse"].tasks["humaneval"]["pass@1"]["value"] < 0.5
+    assert by_name["rambling"].tasks["humaneval"]["token_limit"]["value"] > 0.5
+    assert by_name["worse"].tasks["perplexity"]["kl"] > light.tasks["perplexity"]["kl"] >= 0
+    assert light.against_baseline is not None
+    assert light.against_baseline.latency_speedup == pytest.approx(3, rel=1e-6)
+    assert light.artifact_bytes is not None
+    assert full.artifact_bytes is not None
+    assert light.artifact_bytes < full.artifact_bytes
+    for name in ("report.md", "report.html", "results.csv", "results.json", "samples.jsonl"):
+        assert (out / name).stat().st_size > 0
+    samples = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
+    assert len(samples) == 4 * 8
+    assert {"variant", "sample", "values", "detail"} <= samples[0].keys()
+    assert all((out / "logs" / f"{name}.humaneval.log").exists() for name in by_name)
+
+    events.clear()
+    again = run_study(spec, out, listen=events.append)
+    assert [e.kind for e in events if e.kind != "progress"] == ["planned"]
+    assert again == results
+
+
+def test_new_variants_and_other_margins_need_no_new_folder(tmp_path: Path) -> None:
+    study = _study(tmp_path)
+    data = load_study(study)
+    first = data.model_copy(update={"variants": data.variants[:2]})
+    out = tmp_path / "run"
+    run_study(first, out)
+    events: list[Event] = []
+    results = run_study(data, out, listen=events.append)
+    assert {e.cell.split("/")[0] for e in events if e.kind == "finished"} == {"worse", "rambling"}
+    assert len(results.variants) == 4
+
+
+def test_another_study_is_refused(tmp_path: Path) -> None:
+    study = _study(tmp_path)
+    out = tmp_path / "run"
+    spec = load_study(study)
+    run_study(spec.model_copy(update={"variants": spec.variants[:1]}), out)
+    with pytest.raises(UsageError, match=r"run of another study.*tasks"):
+        run_study(load_study(study, {"tasks.0.limit": "3"}), out)
+    with pytest.raises(UsageError, match="variant full is another"):
+        run_study(load_study(study, {"variants.full.recipe": "[scripted-shrink]"}), out)
+
+
+def test_a_killed_run_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
+    model = humaneval_model(tmp_path / "model", skill=0.9, sleep_s=0.25)
+    study = scripted_study(tmp_path, model, limit=12)
+    out = tmp_path / "run"
+    process = subprocess.Popen(_command(study, out, "--only", "full"))
+    key = CellKey(variant="full", stage="task", task="humaneval")
+    before = _wait_for_samples(out, key, at_least=3)
+    process.kill()
+    process.wait()
+    _wait_until_free(out)
+    store = RunStore.open(out)
+    kept = {one.sample: one for one in store.observations(key)}
+    assert before <= len(kept) < 12, "the kill came in the middle"
+    run_study(load_study(study), out, only=["full"])
+    after = {one.sample: one for one in store.observations(key)}
+    assert len(after) == 12
+    assert {name: after[name] for name in kept} == kept
+
+
+def test_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
+    model = humaneval_model(tmp_path / "model", sleep_s=0.25)
+    study = scripted_study(tmp_path, model, limit=30)
+    out = tmp_path / "run"
+    process = subprocess.Popen(_command(study, out), stderr=subprocess.PIPE, text=True)
+    _wait_for_samples(out, CellKey(variant="full", stage="task", task="humaneval"), at_least=1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Go on with: weightcut run" in said
+    assert "Traceback" not in said
+    _wait_until_free(out)
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
+    model = humaneval_model(tmp_path / "model", sleep_s=0.25)
+    study = scripted_study(tmp_path, model, limit=30)
+    out = tmp_path / "run"
+    process = subprocess.Popen(_command(study, out), stderr=subprocess.DEVNULL)
+    try:
+        _wait_for_samples(out, CellKey(variant="full", stage="task", task="humaneval"), 1)
+        with pytest.raises(UsageError, match=rf"another run is at work.*{process.pid}"):
+            run_study(load_study(study), out)
+    finally:
+        process.kill()
+        process.wait()
+    _wait_until_free(out)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [({"crash": True, "fail_after": 2}, "signal 9"), ({"fail_after": 2}, "attempt")],
+)
+def test_a_failing_variant_costs_its_cell_only(
+    tmp_path: Path, settings: dict[str, Any], says: str
+) -> None:
+    humaneval_model(tmp_path / "model", skill=0.9)
+    broken = humaneval_model(tmp_path / "broken", skill=0.9, **settings)
+    study = load_study(scripted_study(tmp_path, broken, limit=4, profile=None))
+    spec = study.model_copy(update={"variants": study.variants[:2]})
+    events: list[Event] = []
+    results = run_study(spec, tmp_path / "run", listen=events.append)
+    failed = [e for e in events if e.kind == "failed"]
+    assert {e.cell for e in failed} == {"full/humaneval", "light/humaneval"}
+    assert any(says in e.phrase for e in events)
+    assert all(v.errors for v in results.variants)
+    assert results.variants[0].tasks["perplexity"]["value"] > 1
+    assert all(v.verdict in ("baseline", "unmeasured") for v in results.variants)
+
+
+def test_a_cell_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    model = humaneval_model(tmp_path / "model", sleep_s=60)
+    study = load_study(scripted_study(tmp_path, model, limit=2, profile=None))
+    spec = study.model_copy(update={"variants": study.variants[:1]})
+    results = run_study(spec, tmp_path / "run", timeout=4)
+    assert any("timed out" in error for error in results.variants[0].errors)
+
+
+def test_a_changed_model_is_not_mixed_into_a_run(tmp_path: Path) -> None:
+    study = load_study(_study(tmp_path, limit=2, profile=None))
+    spec = study.model_copy(update={"variants": study.variants[:1]})
+    run_study(spec, tmp_path / "run")
+    humaneval_model(tmp_path / "model", skill=0.5)
+    with pytest.raises(Exception, match="other conditions: model"):
+        run_study(spec, tmp_path / "run")
+
+
+def _wait_for_samples(out: Path, key: CellKey, at_least: int) -> int:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if RunStore.exists(out):
+            count = _count(out, key)
+            if count >= at_least:
+                return count
+        time.sleep(0.05)
+    raise AssertionError("the run made no samples")
+
+
+def _count(out: Path, key: CellKey) -> int:
+    try:
+        return len(RunStore.open(out).finished(key))
+    except (OperationalError, UsageError):  # the database is being made
+        return 0
+
+
+def _wait_until_free(out: Path) -> None:
+    """Wait until no worker of a killed run is left (its lock is free)."""
+    import fcntl
+
+    end = time.monotonic() + 15
+    with (out / "run.lock").open("a") as stream:
+        while time.monotonic() < end:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.05)
+            else:
+                return
+    raise AssertionError(f"a worker outlived its run (own pid {os.getpid()})")
