@@ -31,6 +31,11 @@ def offline() -> bool:
     return os.environ.get("WEIGHTCUT_OFFLINE", "") not in ("", "0")
 
 
+def weak_sandbox_allowed() -> bool:
+    """Return whether untrusted code may run without a protection that this machine lacks."""
+    return os.environ.get("WEIGHTCUT_SANDBOX_ALLOW_WEAK", "") not in ("", "0")
+
+
 def isolated_environment() -> dict[str, str]:
     """Return the environment for processes that handle models: no hub, no telemetry, quiet."""
     return dict(os.environ) | {

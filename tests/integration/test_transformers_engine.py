@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from tests.families import FAMILIES, WORDS, make_family
+
 from weightcut.engines.engine import Engine
 from weightcut.engines.transformers import TransformersEngine, TransformersSession
 from weightcut.errors import BrokenInput, UsageError
@@ -28,7 +28,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module", params=FAMILIES)
 def opened(request: Any, folders: dict[str, Path]) -> Iterator[tuple[Path, TransformersSession]]:
     folder = folders[request.param]
-    with TransformersEngine(dtype="float32", max_batch=4).open(artifact(folder)) as session:
+    with TransformersEngine(dtype="float32", max_batch=4, threads=1).open(artifact(folder)) as session:
         yield folder, session
 
 
@@ -117,7 +117,7 @@ def test_token_logprobs_are_the_models(opened):
 @pytest.fixture(scope="module")
 def llama(folders: dict[str, Path]) -> Iterator[tuple[Path, TransformersSession]]:
     folder = folders["llama-tied"]
-    with TransformersEngine(dtype="float32", max_batch=4).open(artifact(folder)) as session:
+    with TransformersEngine(dtype="float32", max_batch=4, threads=1).open(artifact(folder)) as session:
         yield folder, session
 
 
@@ -153,7 +153,7 @@ def test_token_times_grow_and_count_from_submission(llama):
     folder, session = llama
     for done in answers(session, requests(folder, ignore_stop=True)).values():
         assert len(done.token_times) == len(done.token_ids) == NEW
-        assert 0 < done.token_times[0]
+        assert done.token_times[0] > 0
         assert list(done.token_times) == sorted(done.token_times)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from weightcut.analysis.frames import Scores, stacked
+from weightcut.analysis.frames import Scores, shared, stacked
 from weightcut.analysis.quality import ALIASES
 from weightcut.analysis.statistics import Floats, spearman
 from weightcut.records.results import Agreement, Guard
@@ -35,7 +35,7 @@ def agreement(
         columns = stacked(found, key, "passed")
         if len(columns[0]) == 0:
             continue
-        pooled.append(np.array(columns))
+        pooled.append(columns)
         means.append((float(columns[0].mean()), float(columns[1].mean())))
         if base is not None and name != baseline:
             changes.append(_changes(base, found, key))
@@ -51,9 +51,7 @@ def agreement(
 
 
 def _changes(baseline: Scores, variant: Scores, key: str) -> Floats:
-    columns = [scores.column(k) for scores in (baseline, variant) for k in (key, "passed")]
-    shared = [s for s in columns[0] if all(s in column for column in columns)]
-    values = np.array([[column[s] for s in shared] for column in columns], dtype=np.float64)
+    values = shared(*(found.column(k) for found in (baseline, variant) for k in (key, "passed")))
     return values[2:] - values[:2]
 
 

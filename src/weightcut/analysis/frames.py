@@ -11,7 +11,8 @@ import numpy as np
 from weightcut.analysis.statistics import Floats
 from weightcut.records import CellKey, Observation
 
-LIKELIHOOD = frozenset({"nll", "tokens", "bytes", "kl", "agree", "pooled"})
+LARGEST = 1e15
+"""No real reading is larger; beyond it sums and squares lose their meaning."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Scores:
     """The scores of one variant on one task.
 
     by_sample: metric -> sample -> the answers' values, in order of sample. answers: their number.
-    broken: metric -> how many values were not finite numbers; these are left out.
+    broken: metric -> how many values were not usable numbers; these are left out.
     """
 
     by_sample: Mapping[str, Mapping[str, tuple[float, ...]]]
@@ -51,6 +52,11 @@ class Scores:
         return all(0 <= value <= 1 for answers in columns for value in answers)
 
 
+def usable(value: float | None) -> bool:
+    """Return whether a reading is there, finite and not absurdly large."""
+    return value is not None and abs(value) <= LARGEST  # False for NaN
+
+
 def read_scores(observations: Iterable[Observation]) -> Scores:
     """Return the observations of one task cell as scores."""
     columns: dict[str, dict[str, list[float]]] = {}
@@ -59,7 +65,7 @@ def read_scores(observations: Iterable[Observation]) -> Scores:
     for observation in sorted(observations, key=lambda o: (o.sample, o.repeat)):
         answers += 1
         for metric, value in observation.values.items():
-            if math.isfinite(value):
+            if usable(value):
                 columns.setdefault(metric, {}).setdefault(observation.sample, []).append(value)
             else:
                 broken[metric] = broken.get(metric, 0) + 1
@@ -81,17 +87,12 @@ def task_scores(
     return found
 
 
-def paired(baseline: Mapping[str, float], variant: Mapping[str, float]) -> tuple[Floats, Floats]:
-    """Return both columns over the samples that both have, in the same order."""
-    shared = [sample for sample in baseline if sample in variant]
-    return (
-        np.array([baseline[sample] for sample in shared], dtype=np.float64),
-        np.array([variant[sample] for sample in shared], dtype=np.float64),
-    )
+def shared(*columns: Mapping[str, float]) -> Floats:
+    """Return columns over the samples that all of them have, in the same order: [columns, n]."""
+    samples = [s for s in columns[0] if all(s in column for column in columns)]
+    return np.array([[column[s] for s in samples] for column in columns], dtype=np.float64)
 
 
-def stacked(scores: Scores, *metrics: str) -> tuple[Floats, ...]:
-    """Return several metrics over the samples that have all of them, in the same order."""
-    columns = [scores.column(metric) for metric in metrics]
-    shared = [s for s in columns[0] if all(s in column for column in columns)]
-    return tuple(np.array([c[s] for s in shared], dtype=np.float64) for c in columns)
+def stacked(scores: Scores, *metrics: str) -> Floats:
+    """Return several metrics over the samples that have all of them: [metrics, n]."""
+    return shared(*(scores.column(metric) for metric in metrics))

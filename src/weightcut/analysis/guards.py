@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from weightcut.analysis.frames import Scores, paired, stacked
+from weightcut.analysis.frames import Scores, shared, stacked
 from weightcut.analysis.statistics import Floats, holm, mcnemar_worse, mean_above, sign_flip_worse
 from weightcut.records.results import Guard
 
@@ -51,8 +51,9 @@ def run_guards(
             for tasks in variants.values()
         ]
         corrected = holm([test.p_value for test in tests])
+        count = sum(test.p_value is not None for test in tests)
         for variant, test, p_holm in zip(variants, tests, corrected, strict=True):
-            found[variant].append(_guard(test, p_holm, len(corrected), 1 - confidence))
+            found[variant].append(_guard(test, p_holm, count, 1 - confidence))
     return found
 
 
@@ -86,7 +87,7 @@ def _test(
         return _Test(name, None, "not measured")
     if kind == KL:
         return _kl_test(name, variant, kl_limit)
-    b, v = paired(baseline.column(column), variant.column(column))
+    b, v = shared(baseline.column(column), variant.column(column))
     if len(b) == 0:
         return _Test(name, None, "no sample was measured on both")
     loss = _BETTER[kind] * (b - v)

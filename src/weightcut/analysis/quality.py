@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from weightcut.analysis.frames import Scores, paired, stacked
+from weightcut.analysis.frames import Scores, shared, stacked
 from weightcut.analysis.statistics import (
+    RESAMPLES,
     Floats,
     Ratio,
     mean_interval,
     paired_ratio,
     resample_counts,
+    sums,
     tail,
     weighted_ratio_interval,
     wilson,
@@ -134,7 +136,7 @@ def retention(baseline: Scores, variant: Scores, metric: str, settings: Settings
     if variant.likelihood:
         return _likelihood_retention(baseline, variant, metric, settings)
     key = ALIASES.get(metric, metric)
-    b, v = paired(baseline.column(key), variant.column(key))
+    b, v = shared(baseline.column(key), variant.column(key))
     if key in DEFECTS:
         b, v = 1 - b, 1 - v
     if (b < 0).any() or (v < 0).any():
@@ -151,48 +153,38 @@ def _likelihood_retention(
         agree, tokens = stacked(variant, "agree", "tokens")
         return paired_ratio(tokens, agree, settings.confidence, settings.seed)
     per = "bytes" if metric == "bits_per_byte" else "tokens"
-    columns = [
-        {s: (n, d) for (s, n), d in zip(scores.column("nll").items(), per_sample, strict=True)}
-        for scores, per_sample in (
-            (baseline, _aligned(baseline, per)),
-            (variant, _aligned(variant, per)),
-        )
-    ]
-    shared = [s for s in columns[0] if s in columns[1]]
-    n = len(shared)
+    sides = (baseline, variant)
+    columns = shared(*(scores.column(name) for scores in sides for name in ("nll", per)))
+    n = columns.shape[1]
     if n == 0:
         return Ratio(None, None, None, 0, reason="no window was measured on both")
-    b, v = (np.array([column[s] for s in shared]) for column in columns)
-    if (b[:, 1] <= 0).any() or (v[:, 1] <= 0).any():
+    if (columns[[1, 3]] <= 0).any():
         return Ratio(None, None, None, n, reason=f"a window has no {per}")
-    return _inverse_ratio(b, v, settings, exponential=metric == "perplexity")
+    return _inverse_ratio(columns, settings, exponential=metric == "perplexity")
 
 
-def _aligned(scores: Scores, metric: str) -> list[float]:
-    column = scores.column(metric)
-    return [column.get(sample, 0.0) for sample in scores.column("nll")]
-
-
-def _inverse_ratio(b: Floats, v: Floats, settings: Settings, *, exponential: bool) -> Ratio:
+def _inverse_ratio(columns: Floats, settings: Settings, *, exponential: bool) -> Ratio:
     """Return baseline over variant of sum(nll) / sum(size), or of its exponential.
 
-    b, v: [windows, 2], columns nll and size.
+    columns: [4, windows], the baseline's nll and size, the variant's nll and size.
     """
 
-    def ratio(base: Floats, other: Floats) -> Floats:
-        rate_b, rate_v = base[..., 0] / base[..., 1], other[..., 0] / other[..., 1]
+    def ratio(b_nll: Floats, b_size: Floats, v_nll: Floats, v_size: Floats) -> Floats:
+        rate_b, rate_v = b_nll / b_size, v_nll / v_size
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            found = np.exp(rate_b - rate_v) if exponential else rate_b / rate_v
-        return np.asarray(found, dtype=np.float64)
+            return np.asarray(np.exp(rate_b - rate_v) if exponential else rate_b / rate_v)
 
-    n = len(b)
-    value = float(ratio(b.sum(axis=0), v.sum(axis=0)))
+    n = columns.shape[1]
+    value = float(ratio(*columns.sum(axis=1)))
     if not math.isfinite(value):
         return Ratio(None, None, None, n, reason="the variant's own value is 0")
     if n < 2:
         return Ratio(value, None, None, n, reason="one window tells no spread")
-    blocks = resample_counts(n, 10_000, settings.seed)
-    found = np.concatenate([ratio(counts @ b, counts @ v) for counts in blocks])
+    drawn = [
+        ratio(*(sums(counts, column) for column in columns))
+        for counts in resample_counts(n, RESAMPLES, settings.seed)
+    ]
+    found = np.concatenate(drawn)
     found = found[np.isfinite(found)]
     cut = tail(settings.confidence, n)
     low, high = np.quantile(found, [cut, 1 - cut])

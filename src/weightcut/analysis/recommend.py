@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from weightcut.analysis.verdicts import percent
 from weightcut.records import Keep, Target
 from weightcut.records.results import VariantResult
 
@@ -87,14 +88,14 @@ def _loss(chosen: VariantResult, keep: Keep) -> str:
     kept = chosen.against_baseline.primary_retention if chosen.against_baseline else None
     if kept is None or kept.value is None or kept.low is None:
         return ""
-    odds = f"with {keep.confidence:.0%} confidence"
+    odds = f"with {percent(keep.confidence)} confidence"
     if kept.low >= 1:
         return f"It loses nothing of {keep.metric} that {kept.n} samples could show ({odds})."
     sure = "and no other check found it worse" if chosen.guards else "and nothing else was checked"
     return (
         f"In the worst case it loses {1 - kept.low:.1%} of the baseline's {keep.metric} ({odds}, "
         f"from {kept.n} samples; the best guess is {kept.value:.1%} kept), which is within the "
-        f"{1 - keep.share:.0%} that this study allows, {sure}."
+        f"{percent(1 - keep.share)} that this study allows, {sure}."
     )
 
 
@@ -102,7 +103,7 @@ def _why_not(retained: Sequence[VariantResult], keep: Keep) -> str:
     if retained:
         names = _join([v.name for v in retained])
         return f"{names} surely kept its quality but is neither faster nor smaller."
-    return f"No variant surely keeps {keep.share:.0%} of its {keep.metric}."
+    return f"No variant surely keeps {percent(keep.share)} of its {keep.metric}."
 
 
 def _open_questions(variants: Sequence[VariantResult]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -275,7 +274,7 @@ class _Study:
             for task, scores in tasks.items():
                 for metric, count in scores.broken.items():
                     warnings.append(
-                        f"{name}/{task}: {count} values of {metric} are not finite numbers and "
+                        f"{name}/{task}: {count} values of {metric} are not usable numbers and "
                         "were left out"
                     )
                 if task in self.base and scores.samples != self.base[task].samples:
@@ -311,4 +310,4 @@ def _throughputs(base: Profile | None, mine: Profile | None) -> dict[str, float]
     if base is None or mine is None:
         return {}
     ratios = {c: quotient(rate, base.tokens_per_s.get(c)) for c, rate in mine.tokens_per_s.items()}
-    return {c: ratio for c, ratio in ratios.items() if ratio is not None and math.isfinite(ratio)}
+    return {c: ratio for c, ratio in ratios.items() if ratio is not None}

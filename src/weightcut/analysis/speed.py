@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from weightcut.analysis.frames import usable
 from weightcut.records import Observation
 from weightcut.records.results import Percentiles, Profile
 
@@ -21,7 +21,7 @@ def percentiles(seconds: Sequence[float]) -> Percentiles:
     Linear interpolation between order statistics (numpy's default, type 7 of Hyndman and Fan 1996);
     with few readings p99 is close to the largest.
     """
-    finite = [value for value in seconds if math.isfinite(value)]
+    finite = [value for value in seconds if usable(value)]
     if not finite:
         return Percentiles(p50=None, p90=None, p99=None)
     p50, p90, p99 = (1000 * float(q) for q in np.percentile(finite, [50, 90, 99]))
@@ -52,7 +52,7 @@ def summarize_profile(
 
 
 def _column(rows: Iterable[Mapping[str, float]], name: str) -> list[float]:
-    return [row[name] for row in rows if math.isfinite(row.get(name, math.nan))]
+    return [row[name] for row in rows if usable(row.get(name))]
 
 
 def _throughput(observations: Iterable[Observation]) -> dict[str, float]:
@@ -61,8 +61,8 @@ def _throughput(observations: Iterable[Observation]) -> dict[str, float]:
     for observation in observations:
         if not observation.sample.startswith("throughput-"):
             continue
-        values = [observation.values.get(k, math.nan) for k in ("concurrency", "tokens", "seconds")]
-        if not all(map(math.isfinite, values)):
+        values = [observation.values.get(k, -1.0) for k in ("concurrency", "tokens", "seconds")]
+        if not all(usable(value) and value >= 0 for value in values):
             continue
         concurrency = round(values[0])
         tokens[concurrency] = tokens.get(concurrency, 0.0) + values[1]
@@ -73,7 +73,7 @@ def _throughput(observations: Iterable[Observation]) -> dict[str, float]:
 def _peak_rss(observations: Iterable[Observation], manifest: Mapping[str, Any]) -> int | None:
     read = _column((o.values for o in observations), "peak_rss_bytes")
     stated = manifest.get("peak_rss_bytes")
-    if not read and isinstance(stated, int | float) and math.isfinite(stated):
+    if not read and isinstance(stated, int | float) and usable(stated):
         read = [float(stated)]
     return round(max(read)) if read else None
 
@@ -84,7 +84,7 @@ def _quiet(observations: Iterable[Observation]) -> bool | None:
         for o in observations
         if o.sample == "machine"
         for name, value in o.values.items()
-        if name in ("busy_before", "busy_after") and math.isfinite(value)
+        if name in ("busy_before", "busy_after") and usable(value)
     ]
     return max(busy) <= QUIET if busy else None
 

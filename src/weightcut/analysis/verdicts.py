@@ -58,12 +58,12 @@ def judge(keep: Keep, primary: Ratio | None, guards: Sequence[Guard], missing: s
     side = _side(primary, keep.share)
     figures = _figures(keep, primary)
     if vetoes or side == "below":
-        tail = [f"{figures}, all of it below the margin of {keep.share:.0%}"]
+        tail = [f"{figures}, all of it below the margin of {percent(keep.share)}"]
         return Judgement("lost", (*vetoes, *(tail if side == "below" else [figures])))
     untested = [guard for guard in guards if guard.p_value is None]
     if side == "above" and not untested:
         passed = f"no guard is worse ({', '.join(g.name for g in guards)})" if guards else ""
-        above = f"{figures}, all of it above the margin of {keep.share:.0%}"
+        above = f"{figures}, all of it above the margin of {percent(keep.share)}"
         return Judgement("retained", tuple(filter(None, (above, passed))))
     return _undecided(keep, primary, side, figures, untested)
 
@@ -83,13 +83,13 @@ def _undecided(
 ) -> Judgement:
     reasons = [f"guard {guard.name} could not be tested: {guard.says}" for guard in untested]
     if side == "above":
-        above = f"{figures}, all of it above the margin of {keep.share:.0%}"
+        above = f"{figures}, all of it above the margin of {percent(keep.share)}"
         return Judgement("undecided", (above, *reasons))
     if primary.n < MIN_SAMPLES:
         few = f"{figures}: fewer than {MIN_SAMPLES} samples decide nothing"
         return Judgement("undecided", (few, *reasons), _further(keep, primary))
     further = _further(keep, primary)
-    across = f"{figures}, which the margin of {keep.share:.0%} lies within"
+    across = f"{figures}, which the margin of {percent(keep.share)} lies within"
     cure = (
         f"about {further} more samples would decide, if the estimate stays where it is"
         if further is not None
@@ -105,10 +105,15 @@ def _further(keep: Keep, primary: Ratio) -> int | None:
     return max(total, MIN_SAMPLES, primary.n + 1) - primary.n
 
 
+def percent(share: float) -> str:
+    """Return a setting of the study in percent with as many digits as it has: 97.5%."""
+    return f"{100 * share:.6g}%"
+
+
 def _figures(keep: Keep, primary: Ratio) -> str:
     low = "unbounded" if primary.low is None else f"{primary.low:.1%}"
     high = "unbounded" if primary.high is None else f"{primary.high:.1%}"
     return (
         f"keeps {primary.value:.1%} of the baseline's {keep.metric}, "
-        f"{keep.confidence:.0%} interval {low} to {high} over {primary.n} samples"
+        f"{percent(keep.confidence)} interval {low} to {high} over {primary.n} samples"
     )

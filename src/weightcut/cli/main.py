@@ -7,7 +7,18 @@ import sys
 
 import typer
 
-from weightcut.cli import compress, evaluate, models, plan, profile, report, run, sandbox, score
+from weightcut.cli import (
+    compare,
+    compress,
+    evaluate,
+    models,
+    plan,
+    profile,
+    report,
+    run,
+    sandbox,
+    score,
+)
 from weightcut.cli.output import complain
 from weightcut.errors import UsageError, WeightcutError
 
@@ -25,6 +36,7 @@ app.command("report")(report.report)
 app.command("compress")(compress.compress)
 app.command("evaluate")(evaluate.evaluate)
 app.command("profile")(profile.profile)
+app.command("compare")(compare.compare)
 app.add_typer(score.app, name="score")
 app.add_typer(sandbox.app, name="sandbox")
 

@@ -38,9 +38,10 @@ def trace(model: Any) -> Any:
     _use_our_attention(model)
     kinds = _layer_kinds(model.config)
     positions = "position_ids" in inspect.signature(model.forward).parameters
-    with _stored_weights(model), torch.no_grad(), warnings.catch_warnings():
+    with _stored_weights(model) as stored, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer warns of every shape that becomes a constant
         shapes = _cache_shapes(model, kinds)
+        stored.give_back_unused(model)
         return _convert(model, kinds, positions, shapes)
 
 
@@ -48,7 +49,7 @@ def _convert(model: Any, kinds: Sequence[str], positions: bool, shapes: list[Any
     import openvino as ov
     import torch
 
-    class Step(torch.nn.Module):
+    class Step(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.model = model
@@ -232,8 +233,32 @@ def _exact_buffers(model: Any) -> None:
                 module._buffers[name] = buffer.float()
 
 
+class _Stored:
+    """The 16-bit weights by the id of the placeholder that stands for each."""
+
+    def __init__(self) -> None:
+        self.weights: dict[int, Any] = {}
+        self.used: set[int] = set()
+
+    def take(self, placeholder: Any) -> Any:
+        """Return the weight that a placeholder stands for; None where it is none."""
+        self.used.add(id(placeholder))
+        return self.weights.get(id(placeholder))
+
+    def give_back_unused(self, model: Any) -> None:
+        """Make float32 weights of those that the model multiplies by in a way of its own."""
+        import torch
+
+        for module in model.modules():
+            weight = getattr(module, "weight", None)
+            if id(weight) in self.weights and id(weight) not in self.used:
+                real = self.weights[id(weight)]
+                module.weight = torch.nn.Parameter(real.float(), requires_grad=False)
+                del module.stored_weight
+
+
 @contextmanager
-def _stored_weights(model: Any) -> Iterator[None]:
+def _stored_weights(model: Any) -> Iterator[_Stored]:
     """Put 16-bit weight matrices into the traced graph as they are; all else becomes float32.
 
     A module shows a float32 placeholder without memory as its weight, so that no code of the model
@@ -244,7 +269,7 @@ def _stored_weights(model: Any) -> Iterator[None]:
     from torch.nn import functional
     from transformers.pytorch_utils import Conv1D
 
-    stored: dict[int, Any] = {}
+    stored = _Stored()
     shown: dict[int, Any] = {}
     for module in model.modules():
         matrix = isinstance(module, torch.nn.Linear | torch.nn.Embedding | Conv1D)
@@ -264,14 +289,14 @@ def _stored_weights(model: Any) -> Iterator[None]:
                 # The old parameter is kept, emptied, so that its id stays its own.
                 shown[id(parameter)] = (placeholder, narrow, parameter)
                 parameter.data = empty
-                stored[id(placeholder)] = narrow
+                stored.weights[id(placeholder)] = narrow
             module.weight, module.stored_weight = shown[id(parameter)][:2]
     before = functional.linear, functional.embedding, torch.addmm
     functional.linear = _linear(before[0], stored)
     functional.embedding = _embedding(before[1], stored)
     torch.addmm = _addmm(before[2], stored)
     try:
-        yield
+        yield stored
     finally:
         functional.linear, functional.embedding, torch.addmm = before
 
@@ -293,20 +318,20 @@ def _operation(name: str, shape: Callable[..., tuple[int, ...]], *args: Any) -> 
     import torch
     from openvino.frontend.pytorch import ModuleExtension
 
-    class Operation(torch.autograd.Function):
+    class Operation(torch.autograd.Function):  # type: ignore[misc]
         target_extension = ModuleExtension(None, name)
 
         @staticmethod
-        @torch.jit.ignore
+        @torch.jit.ignore  # type: ignore[untyped-decorator]
         def forward(_context: Any, *args: Any) -> Any:
             return torch.full(shape(*args), 0.5)
 
     return Operation.apply(*args)
 
 
-def _linear(original: Any, stored: dict[int, Any]) -> Callable[..., Any]:
+def _linear(original: Any, stored: _Stored) -> Callable[..., Any]:
     def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-        if (real := stored.get(id(weight))) is None:
+        if (real := stored.take(weight)) is None:
             return original(x, weight, bias)
         return _operation(
             "ov_ext::linear", lambda x, w, _: (*x.shape[:-1], w.shape[0]), x, real, bias
@@ -315,9 +340,9 @@ def _linear(original: Any, stored: dict[int, Any]) -> Callable[..., Any]:
     return linear
 
 
-def _embedding(original: Any, stored: dict[int, Any]) -> Callable[..., Any]:
+def _embedding(original: Any, stored: _Stored) -> Callable[..., Any]:
     def embedding(ids: Any, weight: Any, padding_idx: Any = None, *rest: Any, **more: Any) -> Any:
-        if (real := stored.get(id(weight))) is None:
+        if (real := stored.take(weight)) is None:
             return original(ids, weight, padding_idx, *rest, **more)
         return _operation(
             "ov_ext::embedding",
@@ -328,9 +353,9 @@ def _embedding(original: Any, stored: dict[int, Any]) -> Callable[..., Any]:
     return embedding
 
 
-def _addmm(original: Any, stored: dict[int, Any]) -> Callable[..., Any]:
+def _addmm(original: Any, stored: _Stored) -> Callable[..., Any]:
     def addmm(bias: Any, x: Any, weight: Any, **more: Any) -> Any:
-        if (real := stored.get(id(weight))) is None:
+        if (real := stored.take(weight)) is None:
             return original(bias, x, weight, **more)
         return _operation("ov_ext::conv1d", lambda x, w, _: (x.shape[0], w.shape[1]), x, real, bias)
 

@@ -10,8 +10,9 @@ from weightcut.errors import UsageError
 from weightcut.models.tokenizer import Tokenizer
 from weightcut.records import TokenBlocks
 
-# How many tokens a window may move on to find a place where its text is whole characters.
-_SHIFTS = 8
+# Tokens decoded along before a window: more than the bytes of any character.
+_CONTEXT = 8
+_CUT = "\N{REPLACEMENT CHARACTER}"
 
 
 def token_blocks(
@@ -20,8 +21,9 @@ def token_blocks(
     """Return `blocks` windows of `length` tokens, spread evenly over the texts, never overlapping.
 
     The texts are joined, a blank line between them. A window starts with the begin-of-text id if
-    the tokenizer adds one, and with a token of the text otherwise. A window that would begin or
-    end inside a character is moved on. Raises UsageError where the texts are too short.
+    the tokenizer adds one, and with a token of the text otherwise. A character whose bytes are cut
+    by a window's edge counts for the window in which it ends. Raises UsageError where the texts
+    are too short, or the tokenizer does not give them back.
     """
     if blocks < 1 or length < 2:
         raise UsageError(f"{blocks} windows of {length} tokens cannot be cut")
@@ -39,46 +41,29 @@ def token_blocks(
         )
     ids = np.empty((blocks, length), dtype=np.int64)
     sizes = np.empty(blocks, dtype=np.int64)
-    free = 0
     for block in range(blocks):
-        at = max(free, block * slots // blocks * body)
-        at, size = _place(stream, tokenizer, whole, at, body, predicted_from=1 - len(head))
+        at = block * slots // blocks * body
         ids[block] = head + stream[at : at + body]
-        sizes[block] = size
-        free = at + body
+        # The first token of a window is given, not predicted; after a begin-of-text id all are.
+        first = at + 1 - len(head)
+        text = _text(stream, first, at + body, tokenizer)
+        if text not in whole:
+            raise UsageError(
+                "the tokenizer does not give back the text that it was given, so that the bytes "
+                "of its tokens cannot be counted",
+                place=source,
+            )
+        sizes[block] = len(text.encode())
     return TokenBlocks(ids=ids, text_bytes=sizes, source=source)
 
 
-def _place(
-    stream: Sequence[int],
-    tokenizer: Tokenizer,
-    whole: str,
-    start: int,
-    body: int,
-    predicted_from: int,
-) -> tuple[int, int]:
-    """Return where a window can begin, at `start` or a little later, and its predicted bytes."""
-    for at in range(start, min(start + _SHIFTS, len(stream) - body + 1)):
-        first = at + predicted_from
-        size = _bytes(stream, tokenizer, whole, first, at + body)
-        if size is not None:
-            return at, size
-    raise UsageError(
-        "the tokenizer does not give back the text that it was given, so that its bytes cannot "
-        "be counted"
-    )
+def _text(stream: Sequence[int], first: int, end: int, tokenizer: Tokenizer) -> str:
+    """Return the text of stream[first:end], characters that it ends in and not those it begins.
 
-
-def _bytes(
-    stream: Sequence[int], tokenizer: Tokenizer, whole: str, first: int, end: int
-) -> int | None:
-    """Return the UTF-8 bytes of stream[first:end], None where they are no whole characters.
-
-    The token before is decoded along and taken off again: some decoders drop a leading space.
+    The tokens before are decoded along and taken off again: a decoder that starts with these may
+    drop a leading space, and cannot know a character that began earlier.
     """
-    before = list(stream[max(first - 1, 0) : first])
-    lead = tokenizer.decode(before, skip_special=False)
-    text = tokenizer.decode([*before, *stream[first:end]], skip_special=False)
-    if text not in whole or not text.startswith(lead):
-        return None
-    return len(text.encode()) - len(lead.encode())
+    before = list(stream[max(first - _CONTEXT, 0) : first])
+    lead = tokenizer.decode(before, skip_special=False).rstrip(_CUT)
+    text = tokenizer.decode([*before, *stream[first:end]], skip_special=False).rstrip(_CUT)
+    return text.removeprefix(lead)

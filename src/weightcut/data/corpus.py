@@ -11,12 +11,10 @@ import sysconfig
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
 from weightcut.errors import BrokenInput, UsageError, nearest
-from weightcut.records import digest
 from weightcut.records import digest
 
 Split = Literal["calibration", "training", "validation", "evaluation"]
@@ -72,12 +70,6 @@ def documents(split: Split) -> list[Document]:
             cure="use a Python that ships its .py files, or name a text file or folder instead",
         )
     return found
-
-
-@cache
-def corpus_digest(split: Split) -> str:
-    """Return the SHA-256 over the names and texts of a split's documents."""
-    return digest([[document.name, document.text] for document in documents(split)])
 
 
 def source(split: Split) -> str:

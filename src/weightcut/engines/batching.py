@@ -74,7 +74,7 @@ class Batch:
         self._positions = positions
         known = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in known
-        self._options = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
+        self._options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
 
     def run(self, requests: Sequence[Request], begin: float) -> Iterator[Completion]:
         """Answer all requests, longest prompt first; `begin` is when they were submitted."""
@@ -89,16 +89,13 @@ class Batch:
             return
         # The longest prompt last, since rows are taken from the end.
         waiting.sort(key=lambda row: len(row.request.prompt_ids))
-        rows: list[Row] = []
         cache = self._cache(waiting)
+        rows: list[Row] = []
         while waiting or rows:
             while waiting and len(rows) < self._slots:
-                row = waiting.pop()
-                logits = self._read(row, cache)
-                rows.append(row)
-                yield from self._extend(rows, len(rows) - 1, logits, cache, begin)
+                yield from self._enter(waiting.pop(), rows, cache, begin)
             if rows:
-                yield from self._extend(rows, 0, self._step(rows, cache), cache, begin)
+                yield from self._step(rows, cache, begin)
 
     def _row(self, request: Request) -> Row:
         import torch
@@ -121,10 +118,53 @@ class Batch:
             capacity += capacity // 4
         return RowCache(self._model.config, slots, capacity)
 
+    def _enter(self, row: Row, rows: list[Row], cache: RowCache, begin: float) -> list[Completion]:
+        """Read a prompt into a new row and choose its first token; return it if that ends it."""
+        import torch
+
+        with torch.inference_mode():
+            ids = torch.tensor([row.request.prompt_ids], device=self._model.device)
+            positions = torch.arange(ids.shape[1], device=ids.device)[None]
+            cache.enter(ids.shape[1])
+            logits = self._forward(ids, positions, None, cache)
+            cache.entered()
+            rows.append(row)
+            return self._extend(rows, len(rows) - 1, logits, cache, begin)
+
+    def _step(self, rows: list[Row], cache: RowCache, begin: float) -> list[Completion]:
+        """Feed each row's last token and choose its next one; return the answers that end."""
+        import torch
+
+        device = self._model.device
+        with torch.inference_mode():
+            cache.make_room()
+            starts = torch.tensor(cache.starts, device=device)[:, None]
+            mask = None
+            if any(cache.starts):
+                mask = torch.arange(cache.length + 1, device=device)[None] >= starts
+            ids = torch.tensor([[row.ids[-1]] for row in rows], device=device)
+            logits = self._forward(ids, cache.length - starts, mask, cache)
+            cache.advance()
+            return self._extend(rows, 0, logits, cache, begin)
+
+    def _forward(self, ids: Any, positions: Any, mask: Any, cache: RowCache) -> Any:
+        """Return the logits that follow the last ids, float32 [rows, vocabulary]."""
+        options = dict(self._options)
+        if self._takes_positions:
+            options["position_ids"] = positions
+        out = self._model(
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache.view,
+            use_cache=True,
+            **options,
+        )
+        return out.logits[:, -1].float()
+
     def _extend(
         self, rows: list[Row], first: int, logits: Any, cache: RowCache, begin: float
-    ) -> Iterator[Completion]:
-        """Give the rows from `first` on their next token; take out and yield those that ended."""
+    ) -> list[Completion]:
+        """Give the rows from `first` on their next token; take out and return those that end."""
         chosen, logprobs = choose(logits, rows[first:])
         now = time.perf_counter() - begin
         ended: list[tuple[int, FinishReason]] = []
@@ -140,48 +180,7 @@ class Batch:
             cache.remove(index)
             rows[index] = rows[-1]
             rows.pop()
-        yield from done
-
-    def _read(self, row: Row, cache: RowCache) -> Any:
-        """Read a prompt into a new row of the cache; return its logits, float32 [1, vocabulary]."""
-        import torch
-
-        ids = torch.tensor([row.request.prompt_ids], device=self._model.device)
-        cache.enter(ids.shape[1])
-        logits = self._forward(
-            ids, torch.arange(ids.shape[1], device=ids.device)[None], None, cache
-        )
-        cache.entered()
-        return logits
-
-    def _step(self, rows: Sequence[Row], cache: RowCache) -> Any:
-        """Feed each row's last token; return the next logits, float32 [rows, vocabulary]."""
-        import torch
-
-        cache.make_room()
-        device = self._model.device
-        starts = torch.tensor(cache.starts, device=device)[:, None]
-        mask = None
-        if any(cache.starts):
-            mask = torch.arange(cache.length + 1, device=device)[None] >= starts
-        ids = torch.tensor([[row.ids[-1]] for row in rows], device=device)
-        logits = self._forward(ids, cache.length - starts, mask, cache)
-        cache.advance()
-        return logits
-
-    def _forward(self, ids: Any, positions: Any, mask: Any, cache: RowCache) -> Any:
-        import torch
-
-        options = {**self._options, "position_ids": positions} if self._takes_positions else {}
-        with torch.inference_mode():
-            out = self._model(
-                input_ids=ids,
-                attention_mask=mask,
-                past_key_values=cache.view,
-                use_cache=True,
-                **options,
-            )
-            return out.logits[:, -1].float()
+        return done
 
 
 def choose(logits: Any, rows: Sequence[Row]) -> tuple[list[int], list[float]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Literal
 
+from weightcut.engines.engine import Cost
 from weightcut.models.scripted import END, ScriptedModel
 from weightcut.records import (
     Artifact,
@@ -30,6 +31,10 @@ class ScriptedEngine(Record):
     accepts: ClassVar[frozenset[Format]] = frozenset({"scripted"})
     packages: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
+    exact: ClassVar[dict[str, Any]] = {}
+    cost: ClassVar[Cost] = Cost(
+        single_s=0, batched_s=0, prefill_s=0, start_s=0.1, base_memory=100_000_000
+    )
 
     kind: Literal["scripted"] = "scripted"
 

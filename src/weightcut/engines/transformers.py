@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from weightcut.engines.batching import Batch
+from weightcut.engines.engine import Cost
 from weightcut.errors import BrokenInput, NotHere, UsageError
 from weightcut.models.tokenizer import load_tokenizer
 from weightcut.records import (
@@ -37,6 +38,10 @@ class TransformersEngine(Record):
     accepts: ClassVar[frozenset[Format]] = frozenset({"hf"})
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
     extra: ClassVar[str] = ""
+    exact: ClassVar[dict[str, Any]] = {"dtype": "float32"}
+    cost: ClassVar[Cost] = Cost(
+        single_s=1.5e-10, batched_s=2e-11, prefill_s=3e-12, start_s=8, base_memory=600_000_000
+    )
 
     kind: Literal["transformers"] = "transformers"
     dtype: Literal["bfloat16", "float32"] = Field(

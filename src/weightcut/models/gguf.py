@@ -14,7 +14,7 @@ from typing import Any
 
 from weightcut.errors import BrokenInput, UsageError, nearest
 from weightcut.models.gguf_file import GGUFFile, read_gguf
-from weightcut.models.gguf_tokenizer import write_tokenizer
+from weightcut.models.gguf_tokenizer import special_ids, write_tokenizer
 from weightcut.models.safetensors import write_bfloat16
 
 _LAYER = {
@@ -105,10 +105,7 @@ def _config(source: GGUFFile, kind: str, architecture: Architecture) -> dict[str
         )
     if "token_embd.weight" not in source.tensors:
         raise BrokenInput("its tensor 'token_embd.weight' is missing", place=str(source.path))
-    tokens = {
-        f"{role}_token_id": source.metadata.get(f"tokenizer.ggml.{name}_token_id")
-        for name, role in (("bos", "bos"), ("eos", "eos"), ("padding", "pad"))
-    }
+    roles = special_ids(source.metadata, source.path)
     return {
         "architectures": [architecture.name],
         "model_type": kind,
@@ -128,7 +125,7 @@ def _config(source: GGUFFile, kind: str, architecture: Architecture) -> dict[str
         },
         "tie_word_embeddings": "output.weight" not in source.tensors,
         "vocab_size": source.tensors["token_embd.weight"].shape[0],
-        **{key: value for key, value in tokens.items() if value is not None},
+        **{f"{role}_token_id": roles[role] for role in ("bos", "eos", "pad") if role in roles},
     }
 
 

@@ -51,14 +51,25 @@ def write_tokenizer(metadata: Mapping[str, Any], folder: Path, place: Path) -> N
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
     }
-    for name, role in _ROLES.items():
-        index = metadata.get(f"tokenizer.ggml.{name}_token_id")
-        if isinstance(index, int) and 0 <= index < len(tokens):
-            config[f"{role}_token"] = tokens[index]
+    for role, index in special_ids(metadata, place).items():
+        config[f"{role}_token"] = tokens[index]
     text = json.dumps(config, indent=2, ensure_ascii=False)
     (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
     if template := metadata.get("tokenizer.chat_template"):
         (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+
+
+def special_ids(metadata: Mapping[str, Any], place: Path) -> dict[str, int]:
+    """Return the ids of the roles `bos`, `eos`, `unk` and `pad` that the file names."""
+    count = len(metadata.get("tokenizer.ggml.tokens") or ())
+    found = {}
+    for name, role in _ROLES.items():
+        key = f"tokenizer.ggml.{name}_token_id"
+        if (index := metadata.get(key)) is not None:
+            if type(index) is not int or not 0 <= index < count:
+                raise BrokenInput(f"its {key} is {index!r} of {count} tokens", place=str(place))
+            found[role] = index
+    return found
 
 
 def _byte_pair(
@@ -75,7 +86,9 @@ def _byte_pair(
         )
     pairs = [(first, second) for first, _, second in (m.partition(" ") for m in merges)]
     vocabulary = {token: index for index, token in enumerate(tokens)}
-    if len(vocabulary) != len(tokens) or not all(a and b for a, b in pairs):
+    if len(vocabulary) != len(tokens) or not all(
+        a in vocabulary and b in vocabulary and a + b in vocabulary for a, b in pairs
+    ):
         raise BrokenInput("its tokenizer has doubled tokens or malformed merges", place=str(place))
     tokenizer = Tokenizer(
         models.BPE(vocab=vocabulary, merges=pairs, ignore_merges=name == "llama-bpe")
@@ -92,7 +105,7 @@ def _byte_pair(
             if kind in (_CONTROL, _USER_DEFINED)
         ]
     )
-    bos = metadata.get("tokenizer.ggml.bos_token_id")
+    bos = special_ids(metadata, place).get("bos")
     # llama.cpp adds a begin-of-text id for this one split where the file says nothing.
     if metadata.get("tokenizer.ggml.add_bos_token", name == "llama-bpe") and bos is not None:
         tokenizer.post_processor = processors.TemplateProcessing(

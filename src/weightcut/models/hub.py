@@ -12,7 +12,8 @@ from typing import TypeVar
 from weightcut import settings
 from weightcut.errors import NotHere, UsageError
 
-_REFERENCE = re.compile(r"hub:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+_NAME = r"[A-Za-z0-9](?:[._-]?\w)*"
+_REFERENCE = re.compile(rf"hub:({_NAME}/{_NAME})(?:@([\w./-]+))?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # Weights in safetensors and what describes them; never pickles, never code.
 _WANTED = ("*.json", "*.jinja", "*.safetensors")

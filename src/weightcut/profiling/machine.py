@@ -41,7 +41,7 @@ def others_load(seconds: float = 0.5) -> float:
     return watch.share()
 
 
-def wait_until_quiet(limit: float = 0.1, patience: float = 20.0) -> float:
+def wait_until_quiet(limit: float = 0.1, patience: float = 10.0) -> float:
     """Wait until others take less than `limit` of the CPU, at most `patience` seconds.
 
     Returns the last share seen.

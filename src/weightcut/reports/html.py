@@ -10,6 +10,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from weightcut.files import write_whole
 from weightcut.records.results import Results
@@ -29,13 +30,17 @@ def write(results: Results, folder: Path) -> Path:
 def page(results: Results) -> str:
     """Return the page; its security policy forbids every request and every foreign script."""
     wide, narrow = charts.figures(results, charts.WIDE), charts.figures(results, charts.NARROW)
+    datasets: dict[str, Any] = {}
     drawn = {
-        figure.key: {"wide": _spec(figure), "narrow": _spec(small), "says": figure.description}
+        figure.key: {"wide": _spec(figure, datasets), "narrow": _spec(small, datasets)}
         for figure, small in zip(wide, narrow, strict=True)
         if figure.chart is not None
     }
+    facts = {f["name"]: f for f in (charts.facts(results, variant) for variant in results.variants)}
     data = {
         "charts": drawn,
+        "datasets": {name: _slim(rows, facts) for name, rows in datasets.items()},
+        "facts": facts,
         "width": charts.WIDE,
         "config": {"light": charts.theme(), "dark": charts.theme(dark=True)},
         "palette": charts.palettes(),
@@ -47,16 +52,19 @@ def page(results: Results) -> str:
         page=view.page(results),
         figures=[(figure, _picture(figure)) for figure in wide],
         style=_own("report.css"),
-        data=_inert(json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))),
+        data=json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
         scripts=scripts,
         hashes=[_hash(script) for script in scripts],
     )
 
 
-def _spec(figure: charts.Figure) -> dict[str, Any]:
-    assert figure.chart is not None
+def _spec(figure: charts.Figure, datasets: dict[str, Any]) -> dict[str, Any]:
+    """Return a chart's specification; its data go to `datasets`, where charts share them."""
+    if figure.chart is None:
+        return {}
     spec: dict[str, Any] = figure.chart.to_dict()
     del spec["$schema"]  # an address that is never fetched, and that nobody should have to trust
+    datasets.update(spec.pop("datasets", {}))
     spec["description"] = figure.description
     return spec
 
@@ -65,9 +73,16 @@ def _picture(figure: charts.Figure) -> str:
     """Return a still picture for print and for readers without scripts, as a data address."""
     if figure.chart is None:
         return ""
-    return (
-        "data:image/svg+xml;base64," + base64.b64encode(charts.svg(figure.chart).encode()).decode()
-    )
+    return "data:image/svg+xml," + quote(charts.still(figure.chart), safe=" =:;,.()/-+'@&?!*")
+
+
+def _slim(rows: list[dict[str, Any]], facts: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
+    """Return a chart's rows without what the page's facts already say of their variants."""
+    return [
+        {k: v for k, v in row.items() if k == "name" or known.get(k) != v}
+        for row in rows
+        for known in [facts.get(row.get("name", ""), {})]
+    ]
 
 
 @cache
@@ -90,8 +105,8 @@ def _anchor(name: object) -> str:
 
 
 def _inert(script: str) -> str:
-    """Return a script or data that cannot end the element that it stands in."""
-    return script.replace("</", "<\\/").replace("<!--", "<\\!--")
+    """Return a script that cannot end the element that it stands in (in strings and patterns)."""
+    return re.sub(r"<(?=/script|!--)", r"\\x3c", script, flags=re.IGNORECASE)
 
 
 def _hash(script: str) -> str:

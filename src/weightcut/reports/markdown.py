@@ -18,12 +18,9 @@ _LIST_ITEM = re.compile(r"^(\s*\d*)([-+=.)](?:\s|$))")
 def write(results: Results, folder: Path) -> Path:
     """Write `report.md`."""
     path = folder / FILE
-    write_whole(
-        path,
-        render(
-            "report.md.j2", {"escape": escape, "fence": _fence}, page=view.page(results)
-        ).encode(),
-    )
+    filters = {"escape": escape, "fence": _fence}
+    text = render("report.md.j2", filters, page=view.page(results))
+    write_whole(path, re.sub(r"\n{3,}", "\n\n", text).encode())
     return path
 
 

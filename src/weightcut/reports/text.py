@@ -32,13 +32,19 @@ _NAMES = {
     "tokens": "tokens",
 }
 
+_OVERRIDES = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
 
 def plain(text: object) -> str:
-    """Return untrusted text on one line, control characters made visible."""
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cs") else c
-        for c in str(text).replace("\r\n", " ").replace("\n", " ").replace("\t", " ")
-    )
+    """Return untrusted text on one line, controls and overrides of direction made visible."""
+    return "".join(map(_visible, str(text).replace("\r\n", " ")))
+
+
+def _visible(letter: str) -> str:
+    if letter in "\n\t\u2028\u2029":
+        return " "
+    hidden = unicodedata.category(letter) in ("Cc", "Cs") or letter in _OVERRIDES
+    return "\N{REPLACEMENT CHARACTER}" if hidden else letter
 
 
 def finite(value: object) -> float | None:
@@ -55,7 +61,8 @@ def number(value: float | None, digits: int = 3) -> str:
         return MISSING
     if known == 0:
         return "0"
-    magnitude = math.floor(math.log10(abs(known)))
+    # Of the rounded number: 0.9996 is 1.00 and not 1.000.
+    magnitude = int(f"{known:.{digits - 1}e}".partition("e")[2])
     if magnitude < -4 or magnitude > 9:
         return f"{known:.{digits - 1}e}"
     return f"{known:,.{max(0, digits - 1 - magnitude)}f}"

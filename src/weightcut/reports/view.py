@@ -222,7 +222,7 @@ def _plain_value(name: str, value: Any) -> str:
 
 
 def _reproduce(results: Results) -> list[str]:
-    study = shlex.quote(f"{text.plain(results.study)}.yaml")
+    study = shlex.quote(text.plain(results.study))
     out = shlex.quote(f"runs/{text.plain(results.study)}")
     return [
         f"weightcut plan {study}",

@@ -1,1 +1,29 @@
-"""Running untrusted code."""
+"""Running untrusted code.
+
+What is stopped, by more than one wall where the kernel gives more than one:
+
+- the network, Unix sockets included; new processes; signals to, and tracing of, others (seccomp's
+  allow-list; Landlock);
+- reading outside the standard library and the system's shared libraries, writing outside a
+  private scratch folder that is emptied after each run (Landlock; a user id of its own under root);
+- what the starting process has open, its environment, its memory (the fork server is a fresh
+  interpreter with an empty environment, and reads no program itself);
+- use of CPU time, memory, output and files beyond the limits; waiting for ever;
+- a forged *passed*. `run_tests` keeps the test, its expected values and the secret that proves
+  success in a process that runs no line of the solution; the solution sees arguments and returns plain
+  data (`inside.peer`). `run_program` has one process only: see `inside.program` for how its secret
+  is kept from Python code.
+
+What is not stopped:
+
+- a flaw in the kernel, or in the interpreter for `run_program`: native code that a program smuggles
+  into its own process (by bytecode made by hand) could find the secret there. It is still confined.
+- telling that a file exists, and its size: Landlock does not cover `stat`;
+- filling the disk with many files of the largest size within the CPU limit;
+- timing another run's use of the CPU.
+"""
+
+from weightcut.sandbox.capabilities import Protection, capabilities
+from weightcut.sandbox.pool import Sandbox, shared
+
+__all__ = ["Protection", "Sandbox", "capabilities", "shared"]

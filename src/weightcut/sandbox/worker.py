@@ -14,23 +14,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from weightcut.errors import NotHere
 from weightcut.records import ExecutionResult
 from weightcut.records.execution import Status
-from weightcut.sandbox.capabilities import Protections
-from weightcut.sandbox.inside.program import DOOR_EXIT, MEMORY_EXIT, SECRET_BYTES
+from weightcut.sandbox.capabilities import FIRST_USER, Protections
+from weightcut.sandbox.inside.program import CONFINED, DOOR_EXIT, MEMORY_EXIT, SECRET_BYTES
 from weightcut.sandbox.scratch import empty
 
 MAX_OUTPUT = 1 << 16
 """Bytes of output that are kept: the last ones."""
 _FOLDER = Path(__file__).parent
 _ROLES = ("program", "solution", "test")
-_FIRST_USER = 1_900_000_000
-"""User ids from here on belong to nobody: no file, no process, no quota but the sandbox's."""
 _START = "import sys; sys.path.insert(0, sys.argv.pop()); from inside.zygote import main; main()"
 
 
@@ -66,7 +64,7 @@ class Worker:
             user = None
             if protections.user:
                 # Unique on this machine: process ids are below 2**22.
-                user = _FIRST_USER + 4 * self._process.pid + number
+                user = FIRST_USER + 4 * self._process.pid + number
                 os.chown(folder, user, user)
             places[role] = {"scratch": str(folder), "user": user}
         settings = {"roles": places, "files": protections.landlock, "calls": protections.seccomp}
@@ -103,8 +101,11 @@ class Worker:
             answer, said, told = self._listen(output, report)
         for role in sources:
             empty(self._scratch[role])
-        status, note = _judge(answer, told, secret, cpu)
         text = said.decode("utf-8", errors="replace")
+        confined = CONFINED * len(sources)
+        if not told.startswith(confined):
+            raise NotHere(f"a program could not be confined: {text.strip()[-500:]}")
+        status, note = _judge(answer, told.removeprefix(confined), secret, cpu)
         return ExecutionResult(
             status=status,
             output=f"{text.rstrip()}\n{note}".strip() if note else text,
@@ -193,8 +194,3 @@ def _memory_file(stack: contextlib.ExitStack, *parts: bytes) -> int:
 
 def _close(descriptor: int) -> None:
     os.close(descriptor)
-
-
-def interpreters(workers: Sequence[Worker]) -> list[int]:
-    """Return the process ids of fork servers (for tests)."""
-    return [worker._process.pid for worker in workers]

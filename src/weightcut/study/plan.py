@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from weightcut.compression import recipe
+from weightcut.compression.method import Requirements
 from weightcut.errors import NotHere
 from weightcut.hardware.fits import check
 from weightcut.records import CellKey, Checkpoint, Record, Step, StudySpec, VariantSpec
@@ -100,7 +101,7 @@ def _keys(spec: StudySpec, variants: list[VariantSpec]) -> Iterator[CellKey]:
 
 def _why_not(variant: VariantSpec, steps: tuple[Step, ...]) -> str:
     engine = open_engine(variant.engine)
-    reason = check(packages=engine.packages, extra=engine.extra)
+    reason = check(Requirements(packages=engine.packages, extra=engine.extra))
     if reason:
         return f"engine {variant.engine.kind}: {reason}"
     return why_not(steps)
@@ -109,8 +110,7 @@ def _why_not(variant: VariantSpec, steps: tuple[Step, ...]) -> str:
 def why_not(steps: Iterable[Step]) -> str:
     """Return why a recipe cannot run on this machine, "" if it can."""
     for step in steps:
-        needs = recipe.build(step).requirements()
-        reason = check(packages=needs.packages, extra=needs.extra, gpu=needs.gpu)
+        reason = check(recipe.build(step).requirements())
         if reason:
             return f"method {step.kind}: {reason}"
     return ""

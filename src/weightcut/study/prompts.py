@@ -32,7 +32,7 @@ def _request(
         prompt=prompt,
         prompt_ids=tuple(tokenizer.encode(prompt, special=not chat)),
         max_new_tokens=task.max_new_tokens,
-        stop=() if chat else task.stop,
+        stop=task.chat_stop if chat else task.plain_stop,
         stop_ids=tokenizer.stop_ids,
         temperature=task.temperature,
         seed=seed * 1_000_003 + repeat,

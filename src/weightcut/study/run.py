@@ -96,7 +96,7 @@ class _Run:
         here = machine()
         self.store.plan(list(_all_keys(self.spec)))
         _same_conditions(self.store, run_conditions(self.spec, self.checkpoint))
-        self.store.remember("machine", here)
+        _same_machine(self.store, here)
         plan = make_plan(self.spec, self.checkpoint, here, self.artifacts, only)
         todo = [cell for cell in plan.cells if not self._done(cell.key)]
         refuse_if_too_big(Plan(cells=tuple(todo)), here)
@@ -290,6 +290,20 @@ def _same_conditions(store: RunStore, now: dict[str, Any]) -> None:
             )
     if not before:
         store.remember("conditions", now)
+
+
+def _same_machine(store: RunStore, here: dict[str, Any]) -> None:
+    there = store.machine()
+    for key in ("cpu", "cores", "gpus"):
+        if there and there.get(key) != here.get(key):
+            raise WeightcutError(
+                f"the run was begun on another machine: {key} is {here.get(key)} here, "
+                f"{there.get(key)} there",
+                place=str(store.folder),
+                cure="start anew with another --out: timings of two machines cannot be compared",
+            )
+    if not there:
+        store.remember("machine", here)
 
 
 def _all_keys(spec: StudySpec) -> Iterator[CellKey]:

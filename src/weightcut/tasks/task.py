@@ -12,13 +12,15 @@ from weightcut.records import Completion, Sample, Scores
 class GenerationTask(Protocol):
     """A task whose samples are answered by the model and scored one by one.
 
-    metrics: names of the scores that every answer gets. stop: texts that end a plain completion.
+    metrics: names of the scores that every answer gets. chat_stop, plain_stop: texts that end an
+    answer to the chat form of the prompt, and to the plain one.
     """
 
     kind: str
     mode: ClassVar[Literal["generation"]]
     metrics: ClassVar[tuple[str, ...]]
-    stop: ClassVar[tuple[str, ...]]
+    chat_stop: ClassVar[tuple[str, ...]]
+    plain_stop: ClassVar[tuple[str, ...]]
     samples: int
     temperature: float
     max_new_tokens: int

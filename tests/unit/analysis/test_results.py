@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from tests.studies import QUICKSTART, Study, example_study
+
 from weightcut.analysis.results import build_results
 from weightcut.records import Cell, CellKey, Keep, Observation
 from weightcut.records.results import Results, VariantResult
@@ -188,7 +188,7 @@ def test_values_that_are_no_numbers_are_left_out_and_told() -> None:
     kept = _of(results, INT8).against_baseline.codebleu_retention  # type: ignore[union-attr]
     assert kept is not None
     assert kept.n == 163
-    assert any("codebleu" in w and "finite" in w for w in results.warnings)
+    assert any("codebleu" in w and "not usable" in w for w in results.warnings)
 
 
 def test_samples_that_only_one_side_has_are_told() -> None:
@@ -214,7 +214,7 @@ def test_other_primary_metrics(metric: str, task: str) -> None:
     assert results.keep["task"] == task
     kept = {v.name: v.against_baseline.primary_retention for v in results.variants}  # type: ignore[union-attr]
     assert kept[OV16].value == pytest.approx(1, abs=0.06)  # type: ignore[union-attr]
-    assert kept[PRUNED].value < 0.7  # type: ignore[union-attr,operator]
+    assert kept[PRUNED].value < 0.85  # type: ignore[union-attr,operator]
     assert _of(results, PRUNED).verdict == "lost"
 
 
@@ -242,7 +242,7 @@ def test_several_answers_to_a_sample_are_clustered() -> None:
 
 def test_two_hundred_variants() -> None:
     many = [QUICKSTART[0], *(replace(QUICKSTART[2], name=f"v{i}") for i in range(199))]
-    results = build_results(*example_study(samples=60, windows=12, characters=many))
+    results = build_results(*example_study(samples=20, windows=4, characters=many))
     assert len(results.variants) == 200
     assert "over 199 variants" in results.variants[5].guards[0].says
 

@@ -34,7 +34,7 @@ def _guard(*, worse: bool = False, p: float | None = 0.5) -> Guard:
         (_ratio(0.5, 0.4, 0.6, n=9), _guard(), "undecided"),
         (None, _guard(), "unmeasured"),
         (None, _guard(worse=True, p=0.001), "lost"),
-        (Ratio(None, None, None, 164, reason="the baseline's own value is 0"), _guard(), "unmeasured"),
+        (Ratio(None, None, None, 164, reason="the baseline has 0"), _guard(), "unmeasured"),
     ],
 )  # fmt: skip
 def test_verdict(ratio: Ratio | None, guard: Guard, verdict: str) -> None:

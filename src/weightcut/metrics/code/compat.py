@@ -1,5 +1,403 @@
-"""The package `codebleu` 0.7.0 as it is, defects included: texts, tokens and flows of values.
+"""The flows of values as `codebleu` 0.7.0 sees them, defects included.
 
-Everything here has its counterpart in `weightcut.metrics.code.dataflow`; what differs, and why, is
-told in docs/codebleu.md.
+The rules of that package name node kinds of older grammars, so some of them never apply; they are
+kept as they are, for its figures depend on them. Where it joins sets in an order that depends on
+PYTHONHASHSEED, the order here is that of PYTHONHASHSEED=0. docs/codebleu.md tells the differences
+to `weightcut.metrics.code.flows`, which is meant for use.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from weightcut.metrics.code.dataflow import (
+    COMES_FROM,
+    COMPUTED_FROM,
+    Budget,
+    Entry,
+    Flows,
+    States,
+    Tokens,
+    Undefined,
+    join,
+    merge,
+    normalized,
+    run_of_tokens,
+    tokens,
+    variables,
+)
+from weightcut.metrics.code.languages import Grammar, encode, grammar, parse
+from weightcut.metrics.code.set_order import in_set_order
+from weightcut.metrics.code.stripping import strip_comments
+from weightcut.metrics.code.tree import Node, Reader, Tree, read, reader
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which node kinds of a language do what; a loop over items names its three fields."""
+
+    define: tuple[str, ...]
+    assign: tuple[str, ...]
+    update: tuple[str, ...] = ()
+    counted: tuple[str, ...] = ()
+    again_after: str = ""
+    each: tuple[str, ...] = ()
+    each_fields: tuple[str, str, str] = ("name", "value", "body")
+    repeat: tuple[str, ...] = ("while_statement",)
+    first: tuple[str, ...] = ()
+    bare_else: bool = True
+
+
+_C_SHARP = Rules(
+    define=("variable_declarator",),
+    assign=("assignment_expression",),
+    update=("postfix_unary_expression",),
+    counted=("for_statement",),
+    again_after="local_variable_declaration",
+    each=("for_each_statement",),
+    each_fields=("left", "right", "body"),
+)
+RULES = {
+    "python": Rules(
+        define=("default_parameter",),
+        assign=("assignment", "augmented_assignment", "for_in_clause"),
+        each=("for_statement",),
+        each_fields=("left", "right", "body"),
+        first=("for_in_clause",),
+        bare_else=False,
+    ),
+    "java": Rules(
+        define=("variable_declarator",),
+        assign=("assignment_expression",),
+        update=("update_expression",),
+        counted=("for_statement",),
+        again_after="local_variable_declaration",
+        each=("enhanced_for_statement",),
+    ),
+    "c_sharp": _C_SHARP,
+    "cpp": _C_SHARP,
+    "javascript": Rules(
+        define=("variable_declarator",),
+        assign=("assignment_pattern", "augmented_assignment_expression"),
+        update=("update_expression",),
+        counted=("for_statement",),
+        again_after="variable_declaration",
+    ),
+    "go": Rules(
+        define=("var_spec",),
+        assign=("assignment_statement",),
+        update=("inc_statement",),
+        counted=("for_statement",),
+        again_after="for_clause",
+        repeat=(),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the syntax and dataflow match need of one text."""
+
+    subtrees: Sequence[int]
+    flows: Flows
+
+
+@cache
+def _reader(lang: str) -> tuple[Reader, Rules]:
+    rules, known = RULES[lang], grammar(lang)
+    kinds = (*rules.define, *rules.assign, *rules.update, *rules.counted, *rules.each)
+    special = known.kinds(*kinds, *rules.repeat, *rules.first, "if_statement")
+    return reader(known, special, whole=False), rules
+
+
+def analyse(text: str, lang: str) -> Analysis:
+    """Parse the text without its comments, and find subtrees and flows."""
+    stripped = strip_comments(text, lang)
+    how, rules = _reader(lang)
+    known = grammar(lang)
+    tree = read(parse(encode(stripped), lang), how)
+    flows: Flows = {}
+    if tree.root.special or tree.kinds:
+        try:
+            run = _Run(tokens(tree, _names(stripped, tree), known), rules, known)
+            entries: list[Entry] = []
+            run.visit(tree.root, {}, entries)
+            flows = normalized(entries, in_set_order)
+        except (Undefined, RecursionError):
+            flows = {}
+    return Analysis(tree.subtrees, flows)
+
+
+def _names(text: str, tree: Tree) -> list[str]:
+    """Return the tokens' texts; that package takes bytes for characters, and joins lines."""
+    if text.isascii():
+        names = [text[a:b] for a, b in zip(tree.starts, tree.ends, strict=True)]
+        return [name.replace("\n", "") for name in names] if any("\n" in n for n in names) else names
+    data = encode(text)
+    lines = text.split("\n")
+    starts = [0]
+    for line in data.split(b"\n"):
+        starts.append(starts[-1] + len(line) + 1)
+    names = []
+    row = 0
+    for start, end in zip(tree.starts, tree.ends, strict=True):
+        while starts[row + 1] <= start:
+            row += 1
+        last = row
+        while starts[last + 1] <= end:
+            last += 1
+        if row == last:
+            names.append(lines[row][start - starts[row] : end - starts[row]])
+        else:
+            tail = lines[last][: end - starts[last]]
+            names.append("".join([lines[row][start - starts[row] :], *lines[row + 1 : last], tail]))
+    return names
+
+
+class _Run:
+    """One walk through a skeleton; a state says where each name was set last."""
+
+    def __init__(self, known: Tokens, rules: Rules, grammar: Grammar) -> None:
+        self.tokens = known
+        self.rules = rules
+        self.budget = Budget()
+        self.names = grammar.names
+        self.field = grammar.fields.get
+        self.seen: dict[int, list[tuple[States, States, list[Entry]]]] = {}
+
+    def visit(self, node: Node | None, states: States, out: list[Entry]) -> None:
+        """Add the flows under a node to `out` and bring `states` up to date."""
+        if node is None:
+            raise Undefined
+        handler = self.handler(self.names.get(node.kind, "")) if node.children else None
+        if handler is not None:
+            handler(node, states, out)
+            return
+        self.budget.spend(1 + node.last - node.first)
+        children = node.children
+        if self.rules.first and children:
+            at_first = [c for c in children if self.names[c.kind] in self.rules.first]
+            if at_first:
+                self.out_of_order(node, at_first, states, out)
+                return
+        position = node.first
+        for child in children:
+            if child.special:
+                run_of_tokens(self.tokens, position, child.first, states, out)
+                self.visit(child, states, out)
+                position = child.last
+        run_of_tokens(self.tokens, position, node.last, states, out)
+
+    def out_of_order(
+        self, node: Node, at_first: list[Node], states: States, out: list[Entry]
+    ) -> None:
+        for child in at_first:
+            self.visit(child, states, out)
+        position = node.first
+        for child in node.children:
+            if child.special:
+                run_of_tokens(self.tokens, position, child.first, states, out)
+                if child not in at_first:
+                    self.visit(child, states, out)
+                position = child.last
+        run_of_tokens(self.tokens, position, node.last, states, out)
+
+    def handler(self, kind: str) -> Callable[[Node, States, list[Entry]], None] | None:
+        rules = self.rules
+        if kind in rules.define:
+            return self.define
+        if kind in rules.assign:
+            return self.assign if rules.bare_else else self.assign_each
+        if kind == "if_statement":
+            return self.branch
+        if kind in rules.each:
+            return self.each
+        if kind in rules.counted:
+            return self.counted
+        if kind in rules.repeat:
+            return self.repeat
+        return self.update if kind in rules.update else None
+
+    def link(
+        self,
+        left: Node | None,
+        right: Node | None,
+        relation: int,
+        states: States,
+        out: list[Entry],
+    ) -> None:
+        """Let every variable on the left come from every one on the right, pair by pair."""
+        if left is None or right is None:
+            raise Undefined
+        names, place = self.tokens.names, self.tokens.place
+        targets, sources = variables(self.tokens, left), variables(self.tokens, right)
+        self.budget.spend(len(targets) * (1 + len(sources)))
+        for target in targets:
+            name, at = names[target], place[target]
+            for source in sources:
+                out.append(Entry(at, name, relation, (names[source],), (place[source],)))
+            states[name] = (at,)
+
+    def gather(self, left: Node, right: Node, states: States, out: list[Entry]) -> None:
+        """Let every variable on the left come from all on the right together (Python)."""
+        names, place = self.tokens.names, self.tokens.place
+        targets, sources = variables(self.tokens, left), variables(self.tokens, right)
+        self.budget.spend(len(targets) * (1 + len(sources)))
+        from_names = tuple([names[source] for source in sources])
+        from_places = tuple([place[source] for source in sources])
+        for target in targets:
+            name, at = names[target], place[target]
+            out.append(Entry(at, name, COMPUTED_FROM, from_names, from_places))
+            states[name] = (at,)
+
+    def define(self, node: Node, states: States, out: list[Entry]) -> None:
+        name, value = node.by_field(self.field("name", -1)), node.by_field(self.field("value", -1))
+        if self.rules is _C_SHARP:
+            name = node.children[0]
+            value = node.children[1] if len(node.children) == 2 else None
+        if name is None:
+            raise Undefined
+        if value is None:
+            for target in variables(self.tokens, name):
+                at = self.tokens.place[target]
+                out.append(Entry(at, self.tokens.names[target], COMES_FROM, (), ()))
+                states[self.tokens.names[target]] = (at,)
+            return
+        self.visit(value, states, out)
+        self.link(name, value, COMES_FROM, states, out)
+
+    def assign(self, node: Node, states: States, out: list[Entry]) -> None:
+        left, right = node.by_field(self.field("left", -1)), node.by_field(self.field("right", -1))
+        self.visit(right, states, out)
+        self.link(left, right, COMPUTED_FROM, states, out)
+
+    def assign_each(self, node: Node, states: States, out: list[Entry]) -> None:
+        if self.names[node.kind] == "for_in_clause":
+            left, right = node.by_field(self.field("left", -1)), node.children[-1]
+            self.pairs([left], [right], states, out)
+            return
+        found = node.by_field(self.field("right", -1))
+        if found is not None:
+            self.unpack(node.by_field(self.field("left", -1)), found, states, out)
+
+    def unpack(
+        self, left: Node | None, right: Node | None, states: States, out: list[Entry]
+    ) -> None:
+        """Pair the items of both sides where they are as many, else the sides as they are."""
+        if left is None or right is None:
+            raise Undefined
+        targets = [child for child in left.children if self.names[child.kind] != ","]
+        sources = [child for child in right.children if self.names[child.kind] != ","]
+        if len(targets) != len(sources) or not targets:
+            targets, sources = [left], [right]
+        self.pairs(targets, sources, states, out)
+
+    def pairs(
+        self,
+        targets: Sequence[Node | None],
+        sources: Sequence[Node],
+        states: States,
+        out: list[Entry],
+    ) -> None:
+        for source in sources:
+            self.visit(source, states, out)
+        for target, source in zip(targets, sources, strict=True):
+            if target is None:
+                raise Undefined
+            self.gather(target, source, states, out)
+
+    def update(self, node: Node, states: States, out: list[Entry]) -> None:
+        self.link(node, node, COMPUTED_FROM, states, out)
+
+    def branch(self, node: Node, states: States, out: list[Entry]) -> None:
+        self.budget.spend(len(states) * len(node.children))
+        current = dict(states)
+        ends: list[States] = []
+        has_else = past_else = False
+        for child in node.children:
+            kind = self.names[child.kind]
+            has_else = has_else or "else" in kind
+            if self.rules.bare_else:
+                past_else = past_else or kind in ("if_statement", "else")
+                apart = past_else
+            else:
+                apart = kind in ("elif_clause", "else_clause")
+            if apart:
+                other = dict(states)
+                self.visit(child, other, out)
+                ends.append(other)
+            else:
+                self.visit(child, current, out)
+        ends.append(current)
+        if not has_else:
+            ends.append(dict(states))
+        joined = join(ends, self.budget)
+        states.clear()
+        states.update(joined)
+
+    def twice(
+        self, node: Node, body: Callable[[States, list[Entry]], None], states: States
+    ) -> list[Entry]:
+        """Run a loop's body twice; a body met again in a state it was met in is not run again.
+
+        Without that, n loops inside each other would be run 2 to the power of n times.
+        """
+        entries: list[Entry] = []
+        seen = self.seen.setdefault(id(node), [])
+        for _ in range(2):
+            self.budget.spend(1 + sum(len(before) for before, _, _ in seen))
+            for before, after, flows in seen:
+                if before == states:
+                    break
+            else:
+                before, flows = dict(states), []
+                body(states, flows)
+                after = dict(states)
+                seen.append((before, after, flows))
+            entries += flows
+            states.clear()
+            states.update(after)
+        self.budget.spend(len(entries))
+        return merge(entries, in_set_order)
+
+    def each(self, node: Node, states: States, out: list[Entry]) -> None:
+        target, value, block = (
+            node.by_field(self.field(name, -1)) for name in self.rules.each_fields
+        )
+
+        def body(states: States, out: list[Entry]) -> None:
+            if self.rules.bare_else:
+                self.visit(value, states, out)
+                self.link(target, value, COMPUTED_FROM, states, out)
+                self.visit(block, states, out)
+                return
+            self.unpack(target, value, states, out)
+            if self.names[node.children[-1].kind] == "block":
+                self.visit(node.children[-1], states, out)
+
+        out += self.twice(node, body, states)
+
+    def repeat(self, node: Node, states: States, out: list[Entry]) -> None:
+        def body(states: States, out: list[Entry]) -> None:
+            for child in node.children:
+                self.visit(child, states, out)
+
+        out += self.twice(node, body, states)
+
+    def counted(self, node: Node, states: States, out: list[Entry]) -> None:
+        """Read a for loop with a counter once, and then once more what follows the counter."""
+        entries: list[Entry] = []
+        for child in node.children:
+            self.visit(child, states, entries)
+        again = False
+        for child in node.children:
+            if again:
+                self.visit(child, states, entries)
+            elif self.names[child.kind] == self.rules.again_after:
+                again = True
+                step = child.by_field(self.field("update", -1))
+                if step is not None and self.rules.again_after == "for_clause":
+                    self.visit(step, states, entries)
+        out += merge(entries, in_set_order)

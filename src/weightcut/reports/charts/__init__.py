@@ -5,12 +5,12 @@ them. A chart is a plain altair chart without a theme: `themed` adds one, `save`
 SVG or PDF. Importing this package does not import altair.
 """
 
-from weightcut.reports.charts.export import save, svg, themed, vega_lite_version
+from weightcut.reports.charts.export import save, still, themed, vega_lite_version
 from weightcut.reports.charts.figure import NARROW, WIDE, Figure
 from weightcut.reports.charts.pareto import AXES, Axis, frontier, pareto, points
 from weightcut.reports.charts.retention import retention
 from weightcut.reports.charts.study import figures
-from weightcut.reports.charts.style import palettes, theme
+from weightcut.reports.charts.style import facts, palettes, theme
 from weightcut.reports.charts.throughput import throughput
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "WIDE",
     "Axis",
     "Figure",
+    "facts",
     "figures",
     "frontier",
     "palettes",
@@ -26,7 +27,7 @@ __all__ = [
     "points",
     "retention",
     "save",
-    "svg",
+    "still",
     "theme",
     "themed",
     "throughput",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,18 @@ def themed(chart: alt.LayerChart, *, dark: bool = False) -> dict[str, Any]:
     return recoloured
 
 
-def svg(chart: alt.LayerChart, *, dark: bool = False) -> str:
-    """Return the chart as the text of an SVG picture."""
+def still(chart: alt.LayerChart) -> str:
+    """Return a light SVG picture for a page, without what only a live chart shows.
+
+    Descriptions of single marks are left out too, which would triple its size: a page describes
+    the whole chart.
+    """
     import vl_convert
 
-    text: str = vl_convert.vegalite_to_svg(themed(chart, dark=dark), vl_version=vega_lite_version())
-    return text
+    spec = themed(chart)
+    spec["config"] |= {"aria": False, "font": "system-ui, sans-serif"}
+    picture: str = vl_convert.vegalite_to_svg(spec, vl_version=vega_lite_version())
+    return re.sub(r'<text [^>]*opacity="0"[^>]*>[^<]*</text>', "", picture)
 
 
 def save(chart: alt.LayerChart, path: Path, *, dark: bool = False, scale: float = 2.0) -> Path:
@@ -45,13 +52,13 @@ def save(chart: alt.LayerChart, path: Path, *, dark: bool = False, scale: float 
             place=str(path),
             cure=f"use one of {', '.join(_SUFFIXES)}",
         )
+    spec, version = themed(chart, dark=dark), vega_lite_version()
     if suffix == ".svg":
-        data = svg(chart, dark=dark).encode()
+        data = vl_convert.vegalite_to_svg(spec, vl_version=version).encode()
     elif suffix == ".png":
-        spec = themed(chart, dark=dark)
-        data = vl_convert.vegalite_to_png(spec, vl_version=vega_lite_version(), scale=scale)
+        data = vl_convert.vegalite_to_png(spec, vl_version=version, scale=scale)
     else:
-        data = vl_convert.vegalite_to_pdf(themed(chart, dark=dark), vl_version=vega_lite_version())
+        data = vl_convert.vegalite_to_pdf(spec, vl_version=version)
     write_whole(path, data)
     return path
 

@@ -94,7 +94,7 @@ def place(
             found = _free(anchor, text, obstacles, frame)
             if found is not None:
                 dx, dy, align = found
-                taken.append(_box(anchor, text, dx, dy, align))
+                taken.append(box(anchor, text, dx, dy, align))
                 labels[index] = Label(text, dx, dy, align, shown=True)
                 break
     return [labels[index] for index in range(len(anchors))]
@@ -104,19 +104,20 @@ def _free(
     anchor: Anchor, text: str, obstacles: Sequence[Box], frame: Box
 ) -> tuple[float, float, Align] | None:
     for dx, dy, align in _OFFSETS:
-        box = _box(anchor, text, dx, dy, align)
+        own = box(anchor, text, dx, dy, align)
         inside = (
-            box.left >= frame.left
-            and box.top >= frame.top
-            and box.right <= frame.right
-            and box.bottom <= frame.bottom
+            own.left >= frame.left
+            and own.top >= frame.top
+            and own.right <= frame.right
+            and own.bottom <= frame.bottom
         )
-        if inside and not any(box.meets(other) for other in obstacles):
+        if inside and not any(own.meets(other) for other in obstacles):
             return dx, dy, align
     return None
 
 
-def _box(anchor: Anchor, text: str, dx: float, dy: float, align: Align) -> Box:
+def box(anchor: Anchor, text: str, dx: float, dy: float, align: Align) -> Box:
+    """Return the place that a label takes."""
     wide = columns_wide(text) * _LETTER_PX
     left = anchor.x + dx - {"left": 0.0, "center": wide / 2, "right": wide}[align]
     middle = anchor.y + dy

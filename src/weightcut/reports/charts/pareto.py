@@ -150,20 +150,7 @@ def _padded(low: float, high: float) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _rows(results: Results, found: Sequence[Point], frame: Frame) -> list[dict[str, Any]]:
-    best = frontier(found)
-    chosen = {point.variant.name for point in best}
-    lines = [*_bars(found, frame), *_steps(best, frame)]
-    anchors = [
-        labels.Anchor(
-            frame.x(point.cost),
-            frame.y(point.height),
-            text.plain(point.variant.name),
-            _rank(results, point.variant, chosen),
-        )
-        for point in found
-    ]
-    placed = labels.place(anchors, frame.width, frame.height, lines)
+def _rows(results: Results, found: Sequence[Point]) -> list[dict[str, Any]]:
     return [
         {
             **style.facts(results, point.variant),
@@ -171,14 +158,42 @@ def _rows(results: Results, found: Sequence[Point], frame: Frame) -> list[dict[s
             "quality": point.height,
             "low": point.quality.low,
             "high": point.quality.high,
+        }
+        for point in found
+    ]
+
+
+def _names(results: Results, found: Sequence[Point], frame: Frame) -> list[dict[str, Any]]:
+    """Return where each name stands; among many variants only those looked for are shown."""
+    best = frontier(found)
+    chosen = {point.variant.name for point in best}
+    ranks = [_rank(results, point.variant, chosen) for point in found]
+    few = len(found) <= style.MANY
+    anchors = [
+        labels.Anchor(
+            frame.x(point.cost), frame.y(point.height), text.plain(point.variant.name), rank
+        )
+        for point, rank in zip(found, ranks, strict=True)
+    ]
+    placed = labels.place(
+        anchors, frame.width, frame.height, [*_bars(found, frame), *_steps(best, frame)]
+    )
+    return [
+        {
+            "name": anchor.name,
+            "cost": point.cost,
+            "quality": point.height,
             "label": label.text,
             "dx": label.dx,
             "dy": label.dy,
             "align": label.align,
-            "shown": label.shown,
+            "shown": label.shown and (few or anchor.rank < _OTHERS),
         }
-        for point, label in zip(found, placed, strict=True)
+        for point, anchor, label in zip(found, anchors, placed, strict=True)
     ]
+
+
+_OTHERS = 3
 
 
 def _rank(results: Results, variant: VariantResult, chosen: set[str]) -> float:
@@ -187,7 +202,7 @@ def _rank(results: Results, variant: VariantResult, chosen: set[str]) -> float:
         return 0
     if variant.name == results.baseline:
         return 1
-    return 2 if variant.name in chosen else 3
+    return 2 if variant.name in chosen else _OTHERS
 
 
 def _bars(found: Sequence[Point], frame: Frame) -> list[labels.Box]:
@@ -215,12 +230,12 @@ def _chart(
     import altair as alt
 
     first = measures.primary(results)
-    data = alt.InlineData(values=_rows(results, found, frame))
-    kind: Literal["log", "linear"] = "log" if frame.logarithmic else "linear"
+    data = alt.InlineData(values=_rows(results, found))
+    kind: dict[str, Any] = {"type": "log"} if frame.logarithmic else {"zero": False}
     x = alt.X(
         "cost:Q",
         title=_TITLES[axis],
-        scale=alt.Scale(type=kind, domain=list(frame.costs), nice=False, zero=False),
+        scale=alt.Scale(domain=list(frame.costs), nice=False, **kind),
         axis=alt.Axis(tickCount=max(3, frame.width // 80), grid=False),
     )
     y = alt.Y(
@@ -240,7 +255,7 @@ def _chart(
             y=alt.Y("low:Q"),
             y2="high:Q",
             color=style.verdict_colour(results),
-            opacity=alt.condition(do.pick, alt.value(0.5 if few else 0.15), alt.value(0.04)),
+            opacity=alt.condition(do.pick, alt.value(0.5 if few else 0.12), alt.value(0.04)),
         )
     )
     line = (
@@ -263,7 +278,8 @@ def _chart(
         .add_params(*do)
     )
     shown = f"datum.shown || ({style.pointed_at()})"
-    names = alt.Chart(data).encode(
+    spots = alt.InlineData(values=_names(results, found, frame))
+    names = alt.Chart(spots).encode(
         x=x, y=y, text="label:N", opacity=alt.condition(shown, alt.value(1), alt.value(0))
     )
     spot: dict[str, Any] = {

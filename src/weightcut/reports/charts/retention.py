@@ -59,8 +59,8 @@ def _chart(
     longest = max(text.columns_wide(text.plain(variant.name)) for variant, _ in found)
     names_px = min(170 if wide else 96, max(40, 6.4 * longest))
     plot = round(width - names_px - 24 - (_FIGURES_PX if wide else 0))
-    order = [text.plain(variant.name) for variant, _ in found]
-    data = alt.InlineData(values=[_row(results, variant, kept) for variant, kept in found])
+    rows = [_row(results, *pair, rank) for rank, pair in enumerate(found)]
+    data = alt.InlineData(values=rows)
     ends = [e for _, r in found for e in (r.value, r.low, r.high) if e is not None]
     ends += [1.0] if margin is None else [1.0, margin]
     room = 0.05 * (max(ends) - min(ends)) or 0.05
@@ -70,6 +70,7 @@ def _chart(
         scale=alt.Scale(domain=[min(ends) - room, max(ends) + room], nice=False, zero=False),
         axis=alt.Axis(tickCount=5),
     )
+    order = alt.EncodingSortField("rank", op="min")
     y = alt.Y("name:N", title=None, sort=order, axis=alt.Axis(labelLimit=names_px, ticks=False))
     colour = style.verdict_colour(results)
     do = style.interaction()
@@ -108,9 +109,10 @@ def _chart(
     return alt.LayerChart(layer=layers, width=plot, height=alt.Step(step))
 
 
-def _row(results: Results, variant: VariantResult, kept: Interval) -> dict[str, Any]:
+def _row(results: Results, variant: VariantResult, kept: Interval, rank: int) -> dict[str, Any]:
     return {
         **style.facts(results, variant),
+        "rank": rank,
         "value": kept.value,
         "low": kept.low,
         "high": kept.high,

@@ -38,6 +38,8 @@ _DARK = {
     "lost": "#ee7733",
     "unmeasured": "#949ba5",
 }
+_LIGHT_PAGE = ("#1b1f24", "#59616b", "#e6e8eb", "#ffffff")  # ink, soft ink, grid, ground
+_DARK_PAGE = ("#e6e9ed", "#a7afb9", "#2b3138", "#15181c")
 
 
 class Interaction(NamedTuple):
@@ -168,11 +170,9 @@ def tooltips(results: Results) -> list[alt.Tooltip]:
 
 def theme(*, dark: bool = False) -> dict[str, Any]:
     """Return the Vega-Lite config that gives charts the look of the reports."""
-    ink, soft, grid = (
-        ("#e6e9ed", "#a7afb9", "#2b3138") if dark else ("#1b1f24", "#59616b", "#e6e8eb")
-    )
+    ink, soft, grid, card = _DARK_PAGE if dark else _LIGHT_PAGE
     return {
-        "background": None if dark else "white",
+        "background": card,
         "font": FONT,
         "padding": 2,
         "view": {"stroke": None},
@@ -195,12 +195,12 @@ def theme(*, dark: bool = False) -> dict[str, Any]:
             "symbolStrokeWidth": 0,
         },
         "style": {
-            "name": {"fill": ink, "fontSize": 11},
-            "halo": {"stroke": "#15181c" if dark else "white", "strokeWidth": 3, "fontSize": 11},
-            "frontier": {"stroke": soft, "strokeWidth": 1.5, "strokeDash": [5, 3]},
-            "margin": {"stroke": ink, "strokeWidth": 1.25, "strokeDash": [4, 3]},
-            "unity": {"stroke": soft, "strokeWidth": 1},
-            "leader": {"stroke": soft, "strokeWidth": 0.75, "strokeOpacity": 0.7},
-            "note": {"fill": soft, "fontSize": 11},
+            "name": {"color": ink, "fontSize": 11},
+            "halo": {"color": card, "stroke": card, "strokeWidth": 3, "fontSize": 11},
+            "frontier": {"color": soft, "strokeWidth": 1.5, "strokeDash": [5, 3]},
+            "margin": {"color": ink, "strokeWidth": 1.25, "strokeDash": [4, 3]},
+            "unity": {"color": soft, "strokeWidth": 1},
+            "leader": {"color": soft, "strokeWidth": 0.75, "strokeOpacity": 0.7},
+            "note": {"color": soft, "fontSize": 11},
         },
     }

@@ -59,7 +59,7 @@ def _chart(results: Results, counts: list[int], width: int, height: int) -> alt.
     data = alt.InlineData(values=_rows(results, there))
     few = len(there) <= style.MANY
     do = style.interaction()
-    calm = alt.condition(do.pick, alt.value(0.75 if few else 0.3), alt.value(0.05))
+    calm = alt.condition(do.pick, alt.value(0.75 if few else 0.25), alt.value(0.05))
     colour = style.verdict_colour(results)
     lines = (
         alt.Chart(data)
@@ -119,8 +119,16 @@ def _ends(
 ) -> list[dict[str, Any]]:
     """Return the names at the lines' ends, as many as stand below each other."""
     room = height // _GAP_PX
-    wanted = sorted(there, key=lambda v: (v.name != results.recommended, not v.on_frontier))
-    wanted = sorted(wanted, key=lambda v: v.name != results.baseline)[:room]
+    room = room if len(there) <= room else room // 2
+    sought = (results.recommended, results.baseline)
+    wanted = sorted(
+        there,
+        key=lambda v: (
+            v.name not in sought,
+            not v.on_frontier,
+            -max(measures.throughput(v).values()),
+        ),
+    )[:room]
     ends = {v.name: max(measures.throughput(v).items()) for v in wanted}
     places = labels.spread(
         [height * (1 - rate / top) for _, rate in ends.values()], _GAP_PX, 6, height - 6

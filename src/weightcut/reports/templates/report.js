@@ -3,7 +3,14 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)");
 
-  const themed = (spec) => {
+  const facts = new Map(Object.entries(data.facts));
+  const rows = (name) => data.datasets[name].map((row) => ({ ...facts.get(row.name), ...row }));
+  const datasets = (part) => {
+    const own = part.data?.name ? { [part.data.name]: rows(part.data.name) } : {};
+    return Object.assign(own, ...(part.layer ?? []).map(datasets));
+  };
+  const themed = (plain) => {
+    const spec = { ...plain, datasets: datasets(plain) };
     if (!dark.matches) return spec;
     let text = JSON.stringify(spec);
     data.palette.light.forEach((colour, i) => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import resource
@@ -13,6 +14,8 @@ from . import kernel, landlock, seccomp
 
 _FIRST_CLOSED = 8
 """Descriptors 0-2 are the standard streams; the others are named in `program`."""
+OUT_OF_THE_WAY = 64
+"""Descriptors from here on are never places of a child."""
 _FILE_BYTES = 1 << 20
 _OPEN_FILES = 64
 _SYSTEM = ("/usr/lib", "/lib", "/lib64", "/usr/share/zoneinfo", "/etc/ld.so.cache")
@@ -35,7 +38,9 @@ def prepare(
     rules = code = None
     if files:
         readable = [library, *map(Path, (*_SYSTEM, *_DEVICES))]
-        rules = landlock.ruleset(readable, scratch)
+        made = landlock.ruleset(readable, scratch)
+        rules = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, OUT_OF_THE_WAY)
+        os.close(made)
     if calls:
         code = seccomp.program(platform.machine())
     return Confinement(scratch, user, rules, code)

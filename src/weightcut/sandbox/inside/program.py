@@ -26,6 +26,8 @@ from .wire import Disconnected, Pipes
 REPORT, RECEIVE, SEND, SOURCE, LIBRARY = 3, 4, 5, 6, 7
 """Descriptors: the report, the other process of a test run, the program, the standard library."""
 SECRET_BYTES = 16
+CONFINED = b"+"
+"""What every child writes to the report before it runs a line that is not ours."""
 DOOR_EXIT, MEMORY_EXIT = 77, 78
 """Exit codes for a forbidden door of the interpreter and for a solution out of memory."""
 
@@ -56,6 +58,7 @@ def test() -> None:
 def solution() -> None:
     """Run a solution and answer the test's calls until the test is done."""
     _forget_native()
+    os.close(REPORT)
     source = _read(SOURCE)
     os.close(SOURCE)
     module = _module("solution")

@@ -38,7 +38,11 @@ _VALUE_NAMES: dict[type, str] = {
     for kind in (complex, bytes, range, Decimal, Fraction, date, time, datetime, timedelta)
 }
 _CONTAINERS: dict[str, type] = {
-    "list": list, "dict": dict, "set": set, "deque": deque, "bytearray": bytearray
+    "list": list,
+    "dict": dict,
+    "set": set,
+    "deque": deque,
+    "bytearray": bytearray,
 }
 _FIXED: dict[str, type] = {"tuple": tuple, "frozenset": frozenset}
 _JSON_INT = 1 << 63

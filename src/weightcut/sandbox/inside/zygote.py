@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,8 +32,6 @@ _PRELOADED = (
     "traceback typing types dataclasses enum contextlib linecache encodings.idna struct "
 ).split()
 _MAX_DESCRIPTORS = 8
-_ABOVE = 64
-"""Descriptors are first moved above this number, then to their places, so that none is in the way."""
 
 
 class Limits(NamedTuple):
@@ -116,8 +115,7 @@ def _start(
     children = []
     for index, name in enumerate(names):
         own = pipes[2 * index : 2 * index + 2] or [null, null]
-        report_end = null if name == "solution" else report
-        places = [null, output, output, report_end, *own, sources[index], way]
+        places = [null, output, output, report, *own, sources[index], way]
         pid = os.fork()
         if pid == 0:
             _become(name, roles[name], places, limits)
@@ -132,12 +130,17 @@ def _become(role: str, confinement: confine.Confinement, places: list[int], limi
     code = 1
     try:
         parent = os.getppid()
-        moved = [fcntl.fcntl(place, fcntl.F_DUPFD_CLOEXEC, _ABOVE) for place in places]
+        moved = [
+            fcntl.fcntl(place, fcntl.F_DUPFD_CLOEXEC, confine.OUT_OF_THE_WAY) for place in places
+        ]
         for place, descriptor in enumerate(moved):
             os.dup2(descriptor, place)
         confine.enter(confinement, parent, math.ceil(limits.cpu) + 1, limits.memory)
+        os.write(program.REPORT, program.CONFINED)
         _ROLES[role]()
         code = 0
+    except BaseException:  # noqa: BLE001 (a forked child must never return into the server's loop)
+        traceback.print_exc()
     finally:
         with contextlib.suppress(BaseException):
             sys.stdout.flush()

@@ -1,0 +1,127 @@
+"""The tokenizer of a folder, and the bytes of a scripted one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models, pre_tokenizers
+
+from weightcut.errors import BrokenInput, UsageError
+from weightcut.models.tokenizer import ByteTokenizer, load_tokenizer
+
+USER = [{"role": "user", "content": "hi"}]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: i for i, letter in enumerate(letters)}
+    backend = Backend(models.BPE(vocab=vocabulary, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens(["<s>", "</s>", "<|im_end|>", "<end_of_turn>"])
+    backend.enable_truncation(4)
+    backend.enable_padding(length=8)
+    backend.save(str(tmp_path / "tokenizer.json"))
+    _write(tmp_path, "tokenizer_config.json", bos_token="<s>", eos_token={"content": "</s>"})
+    return tmp_path
+
+
+def _write(folder: Path, name: str, **data: Any) -> None:
+    (folder / name).write_text(json.dumps(data))
+
+
+def test_prompts_are_neither_cut_nor_padded(folder: Path) -> None:
+    tokenizer = load_tokenizer(folder)
+    assert len(tokenizer.encode("abcdef")) == 6
+    assert len(tokenizer.encode("ab")) == 2
+
+
+def test_every_file_that_names_an_end_counts(folder: Path) -> None:
+    _write(folder, "generation_config.json", eos_token_id=[3, 99_999])
+    _write(folder, "config.json", eos_token_id=5)
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}<|im_end|>")
+    tokenizer = load_tokenizer(folder)
+    names = [tokenizer.decode([i], skip_special=False) for i in tokenizer.stop_ids[2:]]
+    assert tokenizer.stop_ids[:2] == (3, 5)
+    # <end_of_turn> exists, but this template does not use it.
+    assert names == ["</s>", "<|im_end|>"]
+
+
+def test_a_folder_without_template_has_no_chat(folder: Path) -> None:
+    tokenizer = load_tokenizer(folder)
+    assert not tokenizer.has_chat_template
+    with pytest.raises(UsageError, match="no chat template"):
+        tokenizer.chat(USER)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ bos_token }}{{ messages | length }}", "<s>1"),
+        ("{% if add_generation_prompt %}\n  A: {% endif %}", "  A: "),
+        ("{% generation %}x{% endgeneration %}", "x"),
+        ("{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}{% endfor %}.", "."),
+        ("{{ {'a': '<é>'} | tojson }}", '{"a": "<é>"}'),
+        ("{{ strftime_now('%Y') }}", "2025"),
+        ("{{ messages[0]['content'] }}", "hi"),
+    ],
+)
+def test_templates_render_as_in_the_field(folder: Path, template: str, expected: str) -> None:
+    _write(folder, "tokenizer_config.json", bos_token="<s>", chat_template=template)
+    assert load_tokenizer(folder).chat(USER, prefill="!") == expected + "!"
+
+
+def test_a_named_default_template_is_taken(folder: Path) -> None:
+    named = [{"name": "tool_use", "template": "no"}, {"name": "default", "template": "yes"}]
+    _write(folder, "tokenizer_config.json", chat_template=named)
+    assert load_tokenizer(folder).chat(USER) == "yes"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ raise_exception('no system role') }}",
+        "{{ messages.append(1) }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{% if %}",
+    ],
+)
+def test_a_template_that_refuses_or_breaks_out_is_an_error(folder: Path, template: str) -> None:
+    (folder / "chat_template.jinja").write_text(template)
+    with pytest.raises(UsageError, match="refuses these messages"):
+        load_tokenizer(folder).chat(USER)
+
+
+def test_missing_and_broken_files_are_named(folder: Path) -> None:
+    (folder / "tokenizer_config.json").write_text("[]")
+    with pytest.raises(BrokenInput, match="no JSON object"):
+        load_tokenizer(folder)
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(BrokenInput) as raised:
+        load_tokenizer(folder)
+    assert raised.value.place.endswith("tokenizer.json")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(BrokenInput, match="has no tokenizer"):
+        load_tokenizer(folder)
+
+
+@given(st.text())
+def test_bytes_give_the_text_back(text: str) -> None:
+    tokenizer = ByteTokenizer()
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode([*ids, 256]) == text
+    assert max(ids, default=0) < tokenizer.vocab_size
+
+
+def test_a_scripted_folder_needs_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "scripted.json").write_text("{}")
+    tokenizer = load_tokenizer(tmp_path)
+    assert tokenizer.stop_ids == (256,)
+    assert tokenizer.chat(USER, "x") == "user: hi\nassistant: x"
