@@ -143,6 +143,7 @@ def load_model(folder: Path, dtype: str, device: str) -> Any:
     are missing or unreadable.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
@@ -158,7 +159,7 @@ def load_model(folder: Path, dtype: str, device: str) -> Any:
             use_safetensors=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise BrokenInput(f"the model cannot be loaded: {error}", place=str(folder)) from error
     if missing := sorted(report["missing_keys"]):
         raise BrokenInput(f"weights are missing: {', '.join(missing[:5])}", place=str(folder))

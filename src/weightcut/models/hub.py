@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from weightcut import settings
 from weightcut.errors import NotHere, UsageError
 
 _NAME = r"[A-Za-z0-9](?:[._-]?\w)*"
@@ -49,8 +49,7 @@ def pin(reference: HubReference) -> tuple[HubReference, int]:
     """Ask the hub which commit a reference means; return it with the bytes of what is wanted."""
     from fnmatch import fnmatch
 
-    _refuse_offline(reference)
-    import huggingface_hub
+    huggingface_hub = _library(reference)
 
     def ask() -> tuple[HubReference, int]:
         info = huggingface_hub.HfApi().model_info(
@@ -71,8 +70,7 @@ def pin(reference: HubReference) -> tuple[HubReference, int]:
 
 def download(reference: HubReference, folder: Path) -> None:
     """Fetch the wanted files of a pinned reference into `folder`."""
-    _refuse_offline(reference)
-    import huggingface_hub
+    huggingface_hub = _library(reference)
 
     def fetch() -> None:
         huggingface_hub.snapshot_download(
@@ -84,6 +82,7 @@ def download(reference: HubReference, folder: Path) -> None:
         )
 
     _asked(reference, fetch)
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
 def _asked(reference: HubReference, action: Callable[[], _Answer]) -> _Answer:
@@ -109,11 +108,16 @@ def _asked(reference: HubReference, action: Callable[[], _Answer]) -> _Answer:
         ) from error
 
 
-def _refuse_offline(reference: HubReference) -> None:
+def _library(reference: HubReference) -> Any:
+    """Return the hub's library; it reports to nobody, and nothing is asked when offline."""
     for name in ("WEIGHTCUT_OFFLINE", "HF_HUB_OFFLINE"):
-        if settings.offline() or os.environ.get(name, "") not in ("", "0"):
+        if os.environ.get(name, "") not in ("", "0"):
             raise NotHere(
                 f"it is not in the cache and {name} is set",
                 place=str(reference),
                 cure="copy the model's folder here and name the folder",
             )
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import huggingface_hub
+
+    return huggingface_hub

@@ -56,6 +56,8 @@ class Hub:
                     or path == "/api/models/org/tiny"
                 ):
                     self.answer(json.dumps(hub.describe()).encode())
+                elif path == f"/api/models/org/tiny/tree/{COMMIT}":
+                    self.answer(json.dumps(hub.tree()).encode())
                 elif name in hub.files:
                     self.answer(hub.files[name])
                 else:
@@ -80,6 +82,12 @@ class Hub:
     def describe(self) -> dict[str, Any]:
         siblings = [{"rfilename": n, "size": len(b)} for n, b in self.files.items()]
         return {"id": "org/tiny", "sha": COMMIT, "siblings": siblings}
+
+    def tree(self) -> list[dict[str, Any]]:
+        return [
+            {"type": "file", "path": name, "size": len(body), "oid": "0" * 40}
+            for name, body in self.files.items()
+        ]
 
     @property
     def address(self) -> str:
@@ -112,12 +120,15 @@ def test_a_name_without_revision_is_pinned_and_only_safe_files_come(
     hub: Hub, tmp_path: Path
 ) -> None:
     done = _pull(hub, tmp_path / "home", "hub:org/tiny")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, (done.stderr, hub.asked)
     found = json.loads(done.stdout)
     assert found["reference"] == f"hub:org/tiny@{COMMIT}"
     assert found["origin"] == f"org/tiny at {COMMIT} on the Hugging Face hub"
-    names = {p.name for p in Path(found["path"]).iterdir() if not p.name.startswith(".")}
+    names = {p.name for p in Path(found["path"]).iterdir()}
     assert names == {*hub.files} - {*EXTRA} | {"weightcut.json"}
+
+    assert {path.split("/")[1] for path in hub.asked} == {"api", "org"}
+    assert not [path for path in hub.asked if "agent" in path]  # no telemetry
 
     # Pinned and in the cache: the hub is not asked again, nor needed.
     hub.asked.clear()
