@@ -8,9 +8,10 @@ docs/codebleu.md tells each difference with an example.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import add
 from typing import Literal
 
 from weightcut.errors import UsageError
@@ -124,18 +125,17 @@ def corpus_codebleu(
 
     This is the corpus level of BLEU, and of the package; it is not the mean of the pairs' scores.
     """
-    total = sum_counts(counts(reference, prediction, lang, mode) for reference, prediction in pairs)
-    if total is None:
-        raise UsageError("a corpus needs at least one pair")
+    one_by_one = (counts(reference, prediction, lang, mode) for reference, prediction in pairs)
+    return score_corpus(one_by_one, weights)
+
+
+def score_corpus(all_counts: Iterable[Counts], weights: Weights = EQUAL) -> CodeBleu:
+    """Score a corpus, which may be of several languages, from its pairs' counts."""
+    try:
+        total = reduce(add, all_counts)
+    except TypeError as error:
+        raise UsageError("a corpus needs at least one pair") from error
     return total.score(checked(weights))
-
-
-def sum_counts(all_counts: Iterable[Counts]) -> Counts | None:
-    """Return the sum of the counts, None of no counts."""
-    total: Counts | None = None
-    for one in all_counts:
-        total = one if total is None else total + one
-    return total
 
 
 def checked(weights: Weights) -> Weights:

@@ -9,6 +9,7 @@ from typing import Any
 from weightcut.errors import BrokenInput, UsageError
 from weightcut.models.digest import folder_bytes, folder_digest
 from weightcut.models.safetensors import TensorInfo, read_header
+from weightcut.models.scripted import ScriptedModel
 from weightcut.models.tokenizer import load_tokenizer
 from weightcut.records import Checkpoint
 
@@ -26,7 +27,7 @@ def folder_checkpoint(
     folder = folder.resolve()
     scripted = (folder / "scripted.json").is_file()
     if scripted:
-        read_json(folder / "scripted.json")
+        ScriptedModel.load(folder)
         parameters = 0
     else:
         parameters = _check(folder)

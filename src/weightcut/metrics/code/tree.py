@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from weightcut.metrics.code.languages import ERROR_KIND, Grammar
@@ -12,9 +13,9 @@ if TYPE_CHECKING:
     import tree_sitter
 
 ROOT_KIND = -1
-_UNNAMED = -2
 _ODD = 1 << 40  # beyond every symbol and field
-_NAMED, _TOKEN, _COMMENT, _SPECIAL, _STATEMENT = 1, 2, 4, 8, 16
+_UNNAMED = -2
+_NAMED, _TOKEN, _COMMENT, _SPECIAL, _STATEMENT, _IRREGULAR = 1, 2, 4, 8, 16, 32
 
 
 class Node(NamedTuple):
@@ -61,10 +62,12 @@ class Reader:
     whole: literal tokens (operators, keywords, brackets) are part of a subtree's shape, and
     comments and strings that stand alone (docstrings) are not; otherwise the shape is what
     tree-sitter's s-expression shows: named nodes and their fields.
+    fields: of each combination of a node's kind and its children's, the children's fields.
     """
 
     flags: dict[int, int]
     whole: bool
+    fields: dict[tuple[int, ...], Sequence[int]] = field(default_factory=dict)
 
 
 def reader(grammar: Grammar, special: frozenset[int], *, whole: bool) -> Reader:
@@ -76,24 +79,137 @@ def reader(grammar: Grammar, special: frozenset[int], *, whole: bool) -> Reader:
     flags = {}
     for kind, name in grammar.names.items():
         comment = name.endswith("comment") if whole else name == "comment"
-        named = kind in grammar.named
-        flags[kind] = (
-            (_NAMED if named else 0)
-            | (_TOKEN if named and name in literals else 0)
-            | (_COMMENT if named and comment else 0)
-            | (_SPECIAL if kind in special else 0)
-            | (_STATEMENT if whole and name == "expression_statement" else 0)
-        )
+        if kind in grammar.named:
+            flags[kind] = (
+                _NAMED
+                | (_TOKEN if name in literals else 0)
+                | (_COMMENT if comment else 0)
+                | (_SPECIAL if kind in special else 0)
+                | (_STATEMENT if whole and name == "expression_statement" else 0)
+            )
+        else:
+            # `not  in` is one token whose text may differ from its name.
+            flags[kind] = _IRREGULAR if any(map(str.isspace, name)) else 0
     return Reader(flags, whole)
 
 
 def read(root: tree_sitter.Node, reader: Reader, *, fragment: bool = False) -> Tree:
-    """Walk the tree once, without recursion, so that no depth of nesting is too much.
+    """Read a tree; fragment: its root is a body in braces put around the text.
 
-    A string is one token, whatever is in it. fragment: the root is a body in braces put around the
-    text, which stand for nothing. A subtree's hash is made of its kind and of the hashes and
-    fields of its children; it is the same in every process, for it is made of numbers alone.
+    A string is one token, whatever is in it; literal tokens whose text is their name are no tokens
+    here. A subtree's hash is made of its kind and of the hashes and fields of its children; it is
+    the same in every process, for it is made of numbers alone.
     """
+    if not root.has_error and root.child_count:
+        try:
+            return _Recursive(reader).tree(root, fragment)
+        except RecursionError:
+            pass
+    return _read_any(root, reader, fragment)
+
+
+class _Recursive:
+    """Reads a tree without errors, by recursion: the fast way, and the usual case."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.flags = reader.flags
+        self.whole = reader.whole
+        self.fields = reader.fields
+        self.subtrees: list[int] = []
+        self.kinds: list[int] = []
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+
+    def tree(self, root: tree_sitter.Node, fragment: bool) -> Tree:
+        """Read the tree from its root."""
+        kind, children = root.kind_id, root.children
+        if self.whole:
+            kind, children = ROOT_KIND, children[1:-1] if fragment else children
+        node = self.node(root, kind, 0, self.flags[root.kind_id], children, 1)[1]
+        return Tree(node, self.subtrees, self.kinds, self.starts, self.ends)
+
+    def token(self, node: tree_sitter.Node, kind: int) -> None:
+        self.kinds.append(kind)
+        self.starts.append(node.start_byte)
+        self.ends.append(node.end_byte)
+
+    def node(
+        self,
+        node: tree_sitter.Node,
+        kind: int,
+        label: int,
+        flags: int,
+        children: list[tree_sitter.Node],
+        detail: int,
+    ) -> tuple[int, Node]:
+        """Read what is under a node, and return its shape (0: it has none) and skeleton."""
+        flags_of, kinds, whole = self.flags, self.kinds, self.whole
+        first, mark = len(kinds), len(self.subtrees)
+        below = [child.kind_id for child in children]
+        signature = (kind, *below)
+        fields = self.fields.get(signature)
+        if fields is None:
+            fields = self.fields[signature] = _fields(node, len(children))
+        special = flags & _SPECIAL != 0
+        inside = 2 if special else detail - 1
+        items = [kind]
+        kept: list[Node] = []
+        for child, here, place in zip(children, below, fields, strict=True):
+            what = flags_of[here]
+            before = len(kinds)
+            if not what:
+                if whole:
+                    items.append(here)
+            elif what & _NAMED and (grandchildren := child.children):
+                shape, skeleton = self.node(child, here, place, what, grandchildren, inside)
+                if what & _TOKEN:
+                    del kinds[before:], self.starts[before:], self.ends[before:]
+                    self.token(child, here)
+                    skeleton = Node(here, place, before, before + 1, [], False)
+                if shape:
+                    items.append(shape + (place << 16))
+                if skeleton.special:
+                    special = True
+                    kept.append(skeleton)
+                elif inside > 0:
+                    kept.append(skeleton)
+                continue
+            elif what & _COMMENT:
+                if not whole:
+                    items.append(here + (place << 16))
+            else:
+                kinds.append(here)
+                self.starts.append(child.start_byte)
+                self.ends.append(child.end_byte)
+                if what & _NAMED or whole:
+                    items.append(here + (place << 16))
+            if inside > 0:
+                kept.append(Node(here, place, before, len(kinds), [], False))
+        shape = hash(tuple(items)) if len(items) > 1 else kind
+        last = len(kinds)
+        if flags & _STATEMENT and last - first == 1 and flags_of[kinds[first]] & _TOKEN:
+            del self.subtrees[mark:]
+            shape = 0
+        else:
+            self.subtrees.append(shape)
+        return shape, Node(kind, label, first, last, kept, special)
+
+
+def _fields(node: tree_sitter.Node, count: int) -> Sequence[int]:
+    """Return the field of each of the node's children, 0 for none and for literal tokens."""
+    cursor = node.walk()
+    cursor.goto_first_child()
+    fields = []
+    while True:
+        named = cursor.node is not None and cursor.node.is_named
+        fields.append((cursor.field_id or 0) if named else 0)
+        if not cursor.goto_next_sibling():
+            break
+    return fields if len(fields) == count else fields[1:-1]
+
+
+def _read_any(root: tree_sitter.Node, reader: Reader, fragment: bool) -> Tree:
+    """Read any tree, without recursion: no depth of nesting is too much."""
     flags_of, whole = reader.flags, reader.whole
     broken = root.has_error
     subtrees: list[int] = []
@@ -124,11 +240,12 @@ def read(root: tree_sitter.Node, reader: Reader, *, fragment: bool = False) -> T
             continue
         place = len(starts)
         if not what & _COMMENT:
-            if not in_string:
+            odd = broken and (node.is_missing or here == ERROR_KIND)
+            if not in_string and (what or odd):
                 kinds.append(here)
                 starts.append(node.start_byte)
                 ends.append(node.end_byte)
-            if broken and (node.is_missing or here == ERROR_KIND):
+            if odd:
                 items.append(zlib.crc32(str(node).encode()) | _ODD)
             elif what & _NAMED or whole:
                 items.append(here + (label << 16))
