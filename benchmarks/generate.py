@@ -68,7 +68,8 @@ def main() -> int:
 
 def contest(name: str, model: str, requests: Sequence[Request], batch: int) -> dict[str, Any]:
     """Run one contestant in a fresh process and return its figures."""
-    run, *about = (static,) if name == STATIC else (engine, ENGINES[name])
+    about = () if name == STATIC else (ENGINES[name],)
+    run: Callable[..., dict[str, Any]] = static if name == STATIC else engine
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         artifact = pool.submit(make, model, *about).result()
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
@@ -85,18 +84,13 @@ def bytes_by_part(folder: Path) -> dict[str, int]:
     return parts
 
 
-def weight_count(folder: Path) -> int:
-    """Return the number of stored numbers (a tied embedding counts once)."""
-    return sum(math.prod(entry["shape"]) for _, entry in tensors(folder))
-
-
 def part_of(name: str) -> str:
     """Return the part that a weight of this name belongs to: embedding, layers, head or other."""
-    if any(f".{name}".rfind(f".{head}") >= 0 for head in _HEADS):
+    if any(f".{head}" in f".{name}" for head in _HEADS):
         return "head"
     pieces = name.split(".")
     if any(piece.isdigit() for piece in pieces[:-1]):
         return "layers"
-    if any(f".{name}".rfind(f".{part}") >= 0 for part in _EMBEDDINGS):
+    if any(f".{part}" in f".{name}" for part in _EMBEDDINGS):
         return "embedding"
     return "other"

@@ -22,6 +22,7 @@ def load_causal_lm(folder: Path, dtype: str = "auto") -> Any:
     code that came with the model runs. BrokenInput where the folder holds no readable model.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     kind = dtype if dtype == "auto" else getattr(torch, dtype)
@@ -35,7 +36,7 @@ def load_causal_lm(folder: Path, dtype: str = "auto") -> Any:
                 use_safetensors=True,
                 output_loading_info=True,
             )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise BrokenInput(f"the model cannot be loaded: {error}", place=str(folder)) from error
     if missing := sorted(report["missing_keys"]):
         raise BrokenInput(f"weights are missing: {', '.join(missing[:5])}", place=str(folder))

@@ -45,7 +45,7 @@ class Int4(Record):
     awq: bool = Field(True, description="scale salient channels up first (AWQ)")
     scale_estimation: bool = Field(True, description="choose scales by the error of the outputs")
     gptq: bool = Field(False, description="round column by column, mending the error (GPTQ)")
-    windows: int = Field(32, ge=1, description="windows of calibration text")
+    windows: int = Field(16, ge=1, description="windows of calibration text")
     length: int = Field(128, ge=8, description="tokens of each window")
 
     def requirements(self) -> Requirements:

@@ -19,7 +19,7 @@ from weightcut.settings import silence_telemetry
 
 SMALLEST_GROUP = 32
 _BITS = {"i4": 4, "u4": 4, "i8": 8, "u8": 8, "nf4": 4, "f4e2m1": 4, "i2": 2, "u2": 2}
-_WIDE = {"f16": 16, "bf16": 16, "f32": 32}
+_WIDE = ("f16", "bf16", "f32")
 
 
 def requirements(seconds_per_weight: float, base_seconds: float) -> Requirements:
@@ -82,22 +82,36 @@ def group_size_fallback(group_size: int) -> dict[str, Any]:
 def weights_by_kind(graph: Any) -> dict[str, list[str]]:
     """Return the layers by what their weights are: `int4 group 64`, `int8`, `bf16`.
 
-    int8 has one scale for each output channel.
+    Without a group, one scale is shared by all weights of an output channel.
     """
     found: dict[str, set[str]] = {}
     for node in graph.get_ordered_ops():
-        if node.get_type_name() != "Constant" or len(shape := node.get_output_shape(0)) < 2:
-            continue
-        kind = node.get_output_element_type(0).get_type_name()
-        # Scales and zero points end in a 1.
-        if kind not in _BITS | _WIDE or shape[-1] == 1:
-            continue
-        if bits := _BITS.get(kind):
-            label = f"int{bits} group {shape[-1]}" if len(shape) > 2 else f"int{bits}"
-        else:
-            label = kind
-        found.setdefault(label, set()).update(_users(node))
-    return {label: sorted(names, key=_natural) for label, names in sorted(found.items())}
+        if node.get_type_name() == "Constant" and (label := _label(node)):
+            found.setdefault(label, set()).update(_users(node))
+    return {label: sorted(names, key=_natural) for label, names in sorted(found.items()) if names}
+
+
+def _label(constant: Any) -> str:
+    """Return what kind of weight matrix a constant is, "" where it is none."""
+    shape = list(constant.get_output_shape(0))
+    kind = str(constant.get_output_element_type(0).get_type_name())
+    if sum(size > 1 for size in shape) < 2:
+        return ""
+    if kind in _WIDE:
+        return kind
+    node = constant
+    while (bits := _BITS.get(kind)) and (ports := node.output(0).get_target_inputs()):
+        port = next(iter(ports))
+        node = port.get_node()
+        if node.get_type_name() in ("Subtract", "Multiply") and port.get_index() == 1:
+            return ""  # a zero point or a scale
+        if node.get_type_name() == "Multiply":
+            scales = list(node.get_input_shape(1))
+            (size,) = (n for n, m in zip(shape, scales, strict=True) if n != m)
+            return f"int{bits} group {size}" if len(shape) > 2 else f"int{bits}"
+        if node.get_type_name() not in ("Convert", "Subtract"):
+            break
+    return ""
 
 
 def _users(constant: Any) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from weightcut.compression.files import bytes_by_part
 from weightcut.compression.hf_io import (
     load_causal_lm,
     remove_layers,
@@ -68,7 +69,7 @@ class PruneDepth(Record):
         import torch
 
         model = load_causal_lm(source)
-        count = self._count(text_config(model).num_hidden_layers)
+        count = self.count(text_config(model).num_hidden_layers)
         limit = getattr(text_config(model), "max_position_embeddings", None) or self.length
         length = min(self.length, limit)
         blocks = context.texts("calibration", self.windows, length)
@@ -89,6 +90,7 @@ class PruneDepth(Record):
             loss_before=losses[0],
             loss_after_each=losses[1:],
             block_influence=influence,
+            bytes_by_part=bytes_by_part(out),
             text={
                 "source": blocks.source,
                 "digest": blocks.digest,
@@ -97,7 +99,7 @@ class PruneDepth(Record):
             },
         )
 
-    def _count(self, depth: int) -> int:
+    def count(self, depth: int) -> int:
         """Return how many of `depth` layers go."""
         count = self.layers if self.layers is not None else math.floor(self.ratio * depth + 0.5)
         if count >= depth:

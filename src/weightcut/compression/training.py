@@ -1,4 +1,4 @@
-"""Train a model with transformers' Trainer: offline, quiet, resumable, and stopped by bad losses."""
+"""Train a model with transformers' Trainer: offline, quiet, resumable, stopped by bad losses."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def _trainer(
             figures = {f"eval_{key}": value for key, value in validate(self.model).items()}
             self.model.train()
             self.log(figures)
-            self.control = self.callback_handler.on_evaluate(
+            self.control: Any = self.callback_handler.on_evaluate(
                 self.args, self.state, self.control, figures
             )
             return figures

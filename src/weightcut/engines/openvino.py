@@ -98,9 +98,8 @@ class OpenVINOSession:
     def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
         """Answer all requests, submitted at once; yield each as soon as it ends, in any order.
 
-        Token times count from the submission, the compilation before it excluded. Sampling draws
-        from one generator per call on paged attention (seeded by the first request), so that it
-        repeats for the same list of requests.
+        Token times count from the submission, the compilation before it excluded. A request that
+        samples draws from a generator of its own, seeded by its seed.
         """
         if self._batching is None:
             self._batching = self._open_batching()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -91,6 +92,7 @@ class PagedBatching:
 
         self._folder, self._tokenizer, self._limit = folder, tokenizer, limit
         self._cache_bytes = cache_bytes
+        self._numbers = itertools.count()
         scheduler = genai.SchedulerConfig()
         scheduler.enable_prefix_caching = False
         scheduler.max_num_seqs = limit
@@ -141,9 +143,9 @@ class PagedBatching:
                     "of key-value cache, more than this machine has to spare"
                 )
             used += need
-            active.append(self._submit(waiting.popleft(), len(active)))
+            active.append(self._submit(waiting.popleft()))
 
-    def _submit(self, answer: Answer, _index: int) -> Answer:
+    def _submit(self, answer: Answer) -> Answer:
         import openvino as ov
         import openvino_genai as genai
 
@@ -162,7 +164,7 @@ class PagedBatching:
             config.top_k = _CANDIDATES
             config.rng_seed = request.seed
         try:
-            answer.handle = self._pipeline.add_request(id(answer), ids, config)
+            answer.handle = self._pipeline.add_request(next(self._numbers), ids, config)
         except RuntimeError as error:
             raise WeightcutError(
                 f"OpenVINO refuses the request: {last_line(error)}", place=request.id

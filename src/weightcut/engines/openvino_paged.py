@@ -46,7 +46,8 @@ def _wanted_windows(graph: Any, folder: Path) -> list[int]:
     if graph.has_rt_info(MARK):
         return [int(window) for window in graph.get_rt_info(MARK).astype(str).split(",")]
     # An export that is not ours: read what config.json says of windows.
-    config = json.loads((folder / "config.json").read_text())
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) if path.is_file() else {}
     config = config.get("text_config", config)
     window = config.get("sliding_window") if config.get("use_sliding_window", True) else None
     kinds = config.get("layer_types")

@@ -7,17 +7,15 @@ docs/codebleu.md tells each difference with an example.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache, reduce
-from operator import add
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from weightcut.errors import UsageError
 from weightcut.metrics.code import compat, flows
 from weightcut.metrics.code.languages import KEYWORDS, language
-from weightcut.metrics.code.ngrams import Grams, Matches, clipped, grams, lexemes
+from weightcut.metrics.code.ngrams import Bag, Matches, bag, grams, lexemes
 
 Mode = Literal["compat", "fixed"]
 Weights = tuple[float, float, float, float]
@@ -44,18 +42,33 @@ class CodeBleu:
 
 @dataclass(frozen=True)
 class _Text:
-    """A text analysed once, for any number of comparisons."""
+    """A text analysed once, for any number of comparisons.
 
-    length: int
-    grams: Grams
-    keyword_weight: Mapping[object, float]
-    subtrees: Mapping[int, int]
-    flows: flows.Flows
-    too_long: bool = False
+    grams: n-grams of orders 1 to 4. keywords: the keywords among the tokens.
+    """
+
+    grams: tuple[Bag, ...]
+    keywords: Bag
+    subtrees: Bag
+    flows: Bag
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return self.grams[0].total
+
+    @property
+    def totals(self) -> tuple[float, ...]:
+        """Number of n-grams of each order."""
+        return tuple([order.total for order in self.grams])
+
+    @property
+    def weight(self) -> float:
+        """Weight of all tokens together."""
+        return _weigh(self.length, self.keywords.total)
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """What a pair (or, added up, a corpus) has in common: all that CodeBLEU is computed from.
 
     syntax, dataflow: (matches, total). mode: decides how they become a score.
@@ -67,11 +80,12 @@ class Counts:
     syntax: tuple[int, int]
     dataflow: tuple[int, int]
 
-    def __add__(self, other: Counts) -> Counts:
+    def plus(self, other: Counts) -> Counts:
+        """Return the sum of two."""
         return Counts(
             self.mode,
-            self.ngrams + other.ngrams,
-            self.weighted + other.weighted,
+            self.ngrams.plus(other.ngrams),
+            self.weighted.plus(other.weighted),
             (self.syntax[0] + other.syntax[0], self.syntax[1] + other.syntax[1]),
             (self.dataflow[0] + other.dataflow[0], self.dataflow[1] + other.dataflow[1]),
         )
@@ -131,10 +145,10 @@ def corpus_codebleu(
 
 def score_corpus(all_counts: Iterable[Counts], weights: Weights = EQUAL) -> CodeBleu:
     """Score a corpus, which may be of several languages, from its pairs' counts."""
-    try:
-        total = reduce(add, all_counts)
-    except TypeError as error:
-        raise UsageError("a corpus needs at least one pair") from error
+    found = list(all_counts)
+    if not found:
+        raise UsageError("a corpus needs at least one pair")
+    total = reduce(Counts.plus, found)
     return total.score(checked(weights))
 
 
@@ -169,13 +183,12 @@ def _analyse(text: str, lang: str, mode: Mode) -> _Text:
         analysis = flows.analyse(text, lang)
         subtrees, value_flows = analysis.subtrees, analysis.flows
     keywords = KEYWORDS[lang]
-    counted = grams(words)
-    weight = {word: 1.0 if word in keywords else OTHER_WORDS for word in counted[0]}
-    return _Text(len(words), counted, weight, Counter(subtrees), value_flows)
-
-
-def _total(counted: Mapping[object, int]) -> int:
-    return sum(counted.values())
+    return _Text(
+        grams(words),
+        bag([word for word in words if word in keywords]),
+        bag(subtrees),
+        bag(value_flows),
+    )
 
 
 def _compat_counts(reference: _Text, prediction: _Text) -> Counts:
@@ -184,39 +197,22 @@ def _compat_counts(reference: _Text, prediction: _Text) -> Counts:
     The weighted n-grams are a recall, and their brevity penalty compares the prediction with a
     reference of 2 tokens; subtrees of the reference count without clipping.
     """
-    matched = [
-        clipped(ours, theirs)
-        for ours, theirs in zip(prediction.grams, reference.grams, strict=True)
-    ]
-    ngrams = Matches(
-        tuple(matched),
-        tuple(max(1, _total(ours)) for ours in prediction.grams),
-        reference.length,
-        prediction.length,
-    )
-    weighted = Matches(
-        (_weighted(reference, prediction), *matched[1:]),
-        (
-            max(1, _weighted(reference, reference)),
-            *(max(1, _total(theirs)) for theirs in reference.grams[1:]),
-        ),
-        2,
-        prediction.length,
-    )
-    common = sum([n for tree, n in reference.subtrees.items() if tree in prediction.subtrees])
+    matched, weighted = _matched(reference, prediction)
+    ours, theirs = prediction.subtrees.counts, reference.subtrees.counts
     return Counts(
         "compat",
-        ngrams,
-        weighted,
-        (common, _total(reference.subtrees)),
-        (clipped(reference.flows, prediction.flows), _total(reference.flows)),
+        Matches(
+            matched, _at_least_one(prediction.totals), reference.length, prediction.length
+        ),
+        Matches(
+            (weighted, *matched[1:]),
+            _at_least_one((reference.weight, *reference.totals[1:])),
+            2,
+            prediction.length,
+        ),
+        (sum([theirs[tree] for tree in theirs.keys() & ours.keys()]), reference.subtrees.total),
+        (reference.flows.shared(prediction.flows), reference.flows.total),
     )
-
-
-def _weighted(reference: _Text, prediction: _Text) -> float:
-    ours, theirs, weight = prediction.grams[0], reference.grams[0], reference.keyword_weight
-    common = ours.keys() & theirs.keys()
-    return sum([min(ours[word], theirs[word]) * weight[word] for word in common])
 
 
 def _fixed_counts(reference: _Text, prediction: _Text) -> Counts:
@@ -224,30 +220,30 @@ def _fixed_counts(reference: _Text, prediction: _Text) -> Counts:
 
     The F1 score of two bags is twice what they share over what they hold together.
     """
-    matched = [
-        clipped(ours, theirs)
-        for ours, theirs in zip(prediction.grams, reference.grams, strict=True)
-    ]
-    totals = [_total(ours) for ours in prediction.grams]
-    own = prediction.keyword_weight
-    weighted_total = sum([n * own[word] for word, n in prediction.grams[0].items()])
+    matched, weighted = _matched(reference, prediction)
     lengths = (reference.length, prediction.length)
-    empty = not prediction.length
-    syntax, value_flows = prediction.subtrees, prediction.flows
     return Counts(
         "fixed",
-        Matches(tuple(matched), tuple(totals), *lengths),
-        Matches(
-            (_weighted(reference, prediction), *matched[1:]),
-            (weighted_total, *totals[1:]),
-            *lengths,
-        ),
-        (
-            0 if empty else 2 * clipped(syntax, reference.subtrees),
-            _total(syntax) + _total(reference.subtrees),
-        ),
-        (
-            2 * clipped(value_flows, reference.flows),
-            _total(value_flows) + _total(reference.flows),
-        ),
+        Matches(matched, prediction.totals, *lengths),
+        Matches((weighted, *matched[1:]), (prediction.weight, *prediction.totals[1:]), *lengths),
+        _f1(reference.subtrees, prediction.subtrees),
+        _f1(reference.flows, prediction.flows),
     )
+
+
+def _f1(reference: Bag, prediction: Bag) -> tuple[int, int]:
+    return 2 * reference.shared(prediction), reference.total + prediction.total
+
+
+def _matched(reference: _Text, prediction: _Text) -> tuple[tuple[float, ...], float]:
+    """Return how many n-grams match at each order, and the weight of the matching words."""
+    matched = tuple(map(Bag.shared, prediction.grams, reference.grams))
+    return matched, _weigh(matched[0], prediction.keywords.shared(reference.keywords))
+
+
+def _weigh(words: int, keywords: int) -> float:
+    return keywords + OTHER_WORDS * (words - keywords)
+
+
+def _at_least_one(totals: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple([max(1, total) for total in totals])

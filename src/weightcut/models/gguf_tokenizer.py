@@ -1,7 +1,8 @@
 """The tokenizer inside a GGUF file, as the files of a Hugging Face folder.
 
 What splits text before the byte-pair merges is only named in a GGUF file (`tokenizer.ggml.pre`);
-the table below holds the splits whose ids were found equal to llama.cpp's.
+the table below holds the splits as llama.cpp defines them (its `llama-vocab.cpp`). `smollm` was
+compared with llama.cpp on 1.27 million tokens without a difference; the others were not compared.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ What is stopped, by more than one wall where the kernel gives more than one:
   interpreter with an empty environment, and reads no program itself);
 - use of CPU time, memory, output and files beyond the limits; waiting for ever;
 - a forged *passed*. `run_tests` keeps the test, its expected values and the secret that proves
-  success in a process that runs no line of the solution; the solution sees arguments and returns plain
-  data (`inside.peer`). `run_program` has one process only: see `inside.program` for how its secret
-  is kept from Python code.
+  success in a process that runs no line of the solution; the solution sees arguments and returns
+  plain data (`inside.peer`). `run_program` has one process only: see `inside.program` for how its
+  secret is kept from Python code.
 
 What is not stopped:
 

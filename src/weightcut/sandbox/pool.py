@@ -5,8 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from functools import cache
 from collections.abc import Mapping
+from functools import cache
 
 from weightcut.errors import UsageError
 from weightcut.records import ExecutionResult
@@ -29,10 +29,11 @@ class Sandbox:
         self._free = threading.BoundedSemaphore(workers or len(os.sched_getaffinity(0)))
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
+        self._started = 0
         self._closed = False
 
     def run_program(
-        self, source: str, *, timeout: float = 5, memory: int = 512 << 20
+        self, source: str | bytes, *, timeout: float = 5, memory: int = 512 << 20
     ) -> ExecutionResult:
         """Run one program: `timeout` CPU seconds, `memory` bytes."""
         return self._run({"program": source}, timeout, memory)
@@ -60,13 +61,17 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, sources: Mapping[str, str], timeout: float, memory: int) -> ExecutionResult:
+    def _run(
+        self, sources: Mapping[str, str | bytes], timeout: float, memory: int
+    ) -> ExecutionResult:
         if memory < MIN_MEMORY:
             raise UsageError(f"memory: {memory} bytes are too few", cure=f"at least {MIN_MEMORY}")
         with self._free:
             with self._lock:
                 worker = self._idle.pop() if self._idle else None
-            worker = worker or Worker(self._protections)
+                self._started += worker is None
+                number = self._started
+            worker = worker or Worker(self._protections, number)
             try:
                 result = worker.run(sources, timeout, memory, max(2 * timeout, _LEAST_IDLE))
             except BaseException:

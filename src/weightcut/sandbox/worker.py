@@ -29,23 +29,45 @@ MAX_OUTPUT = 1 << 16
 """Bytes of output that are kept: the last ones."""
 _FOLDER = Path(__file__).parent
 _ROLES = ("program", "solution", "test")
+_ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "HOME": ".",
+    "TMPDIR": ".",
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+}
 _START = "import sys; sys.path.insert(0, sys.argv.pop()); from inside.zygote import main; main()"
 
 
 class Worker:
     """A fork server in its own process; closed by `close`, or by the end of this process."""
 
-    def __init__(self, protections: Protections) -> None:
+    def __init__(self, protections: Protections, number: int = 0) -> None:
+        # One CPU for a run: its processes take turns, and waking a neighbour costs the most.
+        cpus = sorted(os.sched_getaffinity(0))
+        self._cpu = cpus[(os.getpid() + number) % len(cpus)]
         self._folder = Path(tempfile.mkdtemp(prefix="weightcut-sandbox-"))
         self._folder.chmod(0o711)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             # -s -P -S: nothing but the standard library; the emptied environment does the rest of
             # -I's work, and fixes the order of sets, which -I would make random.
-            command = [sys.executable, "-s", "-P", "-S", "-B", "-X", "utf8", "-c", _START]
+            command = [
+                sys.executable,
+                "-s",
+                "-P",
+                "-S",
+                "-B",
+                "-X",
+                "utf8",
+                "-X",
+                "no_debug_ranges",
+                "-c",
+                _START,
+            ]
             self._process = subprocess.Popen(  # noqa: S603
                 [*command, str(theirs.fileno()), str(_FOLDER)],
-                env={"PYTHONHASHSEED": "0", "LANG": "C.UTF-8"},
+                env=_ENVIRONMENT,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -67,7 +89,12 @@ class Worker:
                 user = FIRST_USER + 4 * self._process.pid + number
                 os.chown(folder, user, user)
             places[role] = {"scratch": str(folder), "user": user}
-        settings = {"roles": places, "files": protections.landlock, "calls": protections.seccomp}
+        settings = {
+            "roles": places,
+            "files": protections.landlock,
+            "calls": protections.seccomp,
+            "cpu": self._cpu,
+        }
         try:
             self._socket.send(json.dumps(settings).encode())
             ready = self._socket.recv(1 << 10)
@@ -82,7 +109,7 @@ class Worker:
             )
 
     def run(
-        self, sources: Mapping[str, str], cpu: float, memory: int, idle: float
+        self, sources: Mapping[str, str | bytes], cpu: float, memory: int, idle: float
     ) -> ExecutionResult:
         """Run the sources of one role, or of `solution` and `test`, in this order."""
         started = time.perf_counter()
@@ -92,7 +119,7 @@ class Worker:
             report, report_end = _pipe(stack)
             descriptors = [output_end, report_end]
             for role, source in sources.items():
-                data = source.encode("utf-8", errors="surrogatepass")
+                data = source.encode(errors="surrogatepass") if isinstance(source, str) else source
                 descriptors.append(_memory_file(stack, b"" if role == "solution" else secret, data))
             request = {"roles": list(sources), "cpu": cpu, "memory": memory, "idle": idle}
             socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
@@ -131,22 +158,19 @@ class Worker:
         for descriptor in (output, report, self._socket.fileno()):
             poll.register(descriptor, select.POLLIN)
         answer: Any = None
-        open_pipes = {output, report}
-        # No child is alive once the answer is there, so that both pipes come to their end.
-        while answer is None or open_pipes:
-            for ready, _ in poll.poll():
-                if ready in kept:
-                    data = os.read(ready, 1 << 16)
-                    kept[ready] = (kept[ready] + data)[-MAX_OUTPUT:]
-                    if data:
-                        continue
-                    open_pipes.discard(ready)
+        # The children are dead when the answer comes: what they said is in the pipes, all of it.
+        while ready := poll.poll(None if answer is None else 0):
+            for descriptor, _ in ready:
+                if descriptor in kept:
+                    data = os.read(descriptor, 1 << 16)
+                    kept[descriptor] = (kept[descriptor] + data)[-MAX_OUTPUT:]
                 else:
                     data = self._socket.recv(1 << 16)
                     if not data:
                         raise NotHere("the sandbox's fork server ended during a run")
                     answer = json.loads(data)
-                poll.unregister(ready)
+                if not data or descriptor not in kept:
+                    poll.unregister(descriptor)
         return answer, kept[output], kept[report]
 
 

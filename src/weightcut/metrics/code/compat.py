@@ -28,7 +28,7 @@ from weightcut.metrics.code.dataflow import (
     tokens,
     variables,
 )
-from weightcut.metrics.code.languages import Grammar, encode, grammar, parse
+from weightcut.metrics.code.languages import encode, grammar, parse
 from weightcut.metrics.code.set_order import in_set_order
 from weightcut.metrics.code.stripping import strip_comments
 from weightcut.metrics.code.tree import Node, Reader, Tree, read, reader
@@ -105,28 +105,46 @@ class Analysis:
 
 
 @cache
-def _reader(lang: str) -> tuple[Reader, Rules]:
-    rules, known = RULES[lang], grammar(lang)
-    kinds = (*rules.define, *rules.assign, *rules.update, *rules.counted, *rules.each)
-    special = known.kinds(*kinds, *rules.repeat, *rules.first, "if_statement")
-    return reader(known, special, whole=False), rules
+def _special(lang: str) -> dict[int, str]:
+    """Return, for each kind of node that is more than its tokens, the method that reads it."""
+    rules = RULES[lang]
+    methods = {
+        "update": rules.update,
+        "repeat": rules.repeat,
+        "counted": rules.counted,
+        "each": rules.each,
+        "branch": ("if_statement",),
+        "assign" if rules.bare_else else "assign_each": rules.assign,
+        "define": rules.define,
+    }
+    known = grammar(lang)
+    return {kind: name for name, kinds in methods.items() for kind in known.kinds(*kinds)}
+
+
+@cache
+def _first(lang: str) -> frozenset[int]:
+    return grammar(lang).kinds(*RULES[lang].first)
+
+
+@cache
+def _reader(lang: str) -> Reader:
+    return reader(grammar(lang), frozenset(_special(lang)), whole=False)
 
 
 def analyse(text: str, lang: str) -> Analysis:
     """Parse the text without its comments, and find subtrees and flows."""
     stripped = strip_comments(text, lang)
-    how, rules = _reader(lang)
-    known = grammar(lang)
-    tree = read(parse(encode(stripped), lang), how)
-    flows: Flows = {}
-    if tree.root.special or tree.kinds:
-        try:
-            run = _Run(tokens(tree, _names(stripped, tree), known), rules, known)
-            entries: list[Entry] = []
-            run.visit(tree.root, {}, entries)
-            flows = normalized(entries, in_set_order)
-        except (Undefined, RecursionError):
-            flows = {}
+    # In a text with wide characters that package cuts its tokens in the wrong places, so that even
+    # literal tokens come out as names.
+    tree = read(parse(encode(stripped), lang), _reader(lang), literals=not stripped.isascii())
+    entries: list[Entry] = []
+    flows: Flows = ()
+    try:
+        run = _Run(tokens(tree, _names(stripped, tree), grammar(lang)), lang)
+        run.visit(tree.root, {}, entries)
+        flows = normalized(entries, in_set_order)
+    except (Undefined, RecursionError):
+        pass
     return Analysis(tree.subtrees, flows)
 
 
@@ -159,36 +177,43 @@ def _names(text: str, tree: Tree) -> list[str]:
 class _Run:
     """One walk through a skeleton; a state says where each name was set last."""
 
-    def __init__(self, known: Tokens, rules: Rules, grammar: Grammar) -> None:
+    def __init__(self, known: Tokens, lang: str) -> None:
+        grammar_, self.rules, self.special = grammar(lang), RULES[lang], _special(lang)
         self.tokens = known
-        self.rules = rules
+        self.first = _first(lang)
         self.budget = Budget()
-        self.names = grammar.names
-        self.field = grammar.fields.get
+        self.names = grammar_.names
+        self.field = grammar_.fields.get
         self.seen: dict[int, list[tuple[States, States, list[Entry]]]] = {}
 
     def visit(self, node: Node | None, states: States, out: list[Entry]) -> None:
         """Add the flows under a node to `out` and bring `states` up to date."""
         if node is None:
             raise Undefined
-        handler = self.handler(self.names.get(node.kind, "")) if node.children else None
-        if handler is not None:
-            handler(node, states, out)
+        if node.first == node.last and not node.special:
             return
         self.budget.spend(1 + node.last - node.first)
+        if not node.special:
+            run_of_tokens(self.tokens, node.first, node.last, states, out)
+            return
         children = node.children
-        if self.rules.first and children:
-            at_first = [c for c in children if self.names[c.kind] in self.rules.first]
+        if node.kind in self.special and children:
+            getattr(self, self.special[node.kind])(node, states, out)
+            return
+        if self.first:
+            at_first = [child for child in children if child.kind in self.first]
             if at_first:
                 self.out_of_order(node, at_first, states, out)
                 return
         position = node.first
         for child in children:
             if child.special:
-                run_of_tokens(self.tokens, position, child.first, states, out)
+                if position < child.first:
+                    run_of_tokens(self.tokens, position, child.first, states, out)
                 self.visit(child, states, out)
                 position = child.last
-        run_of_tokens(self.tokens, position, node.last, states, out)
+        if position < node.last:
+            run_of_tokens(self.tokens, position, node.last, states, out)
 
     def out_of_order(
         self, node: Node, at_first: list[Node], states: States, out: list[Entry]
@@ -204,22 +229,6 @@ class _Run:
                 position = child.last
         run_of_tokens(self.tokens, position, node.last, states, out)
 
-    def handler(self, kind: str) -> Callable[[Node, States, list[Entry]], None] | None:
-        rules = self.rules
-        if kind in rules.define:
-            return self.define
-        if kind in rules.assign:
-            return self.assign if rules.bare_else else self.assign_each
-        if kind == "if_statement":
-            return self.branch
-        if kind in rules.each:
-            return self.each
-        if kind in rules.counted:
-            return self.counted
-        if kind in rules.repeat:
-            return self.repeat
-        return self.update if kind in rules.update else None
-
     def link(
         self,
         left: Node | None,
@@ -231,25 +240,21 @@ class _Run:
         """Let every variable on the left come from every one on the right, pair by pair."""
         if left is None or right is None:
             raise Undefined
-        names, place = self.tokens.names, self.tokens.place
         targets, sources = variables(self.tokens, left), variables(self.tokens, right)
         self.budget.spend(len(targets) * (1 + len(sources)))
-        for target in targets:
-            name, at = names[target], place[target]
-            for source in sources:
-                out.append(Entry(at, name, relation, (names[source],), (place[source],)))
+        for at, name in targets:
+            for place, source in sources:
+                out.append((at, name, relation, (source,), (place,)))
             states[name] = (at,)
 
     def gather(self, left: Node, right: Node, states: States, out: list[Entry]) -> None:
         """Let every variable on the left come from all on the right together (Python)."""
-        names, place = self.tokens.names, self.tokens.place
         targets, sources = variables(self.tokens, left), variables(self.tokens, right)
         self.budget.spend(len(targets) * (1 + len(sources)))
-        from_names = tuple([names[source] for source in sources])
-        from_places = tuple([place[source] for source in sources])
-        for target in targets:
-            name, at = names[target], place[target]
-            out.append(Entry(at, name, COMPUTED_FROM, from_names, from_places))
+        names = tuple([name for _, name in sources])
+        places = tuple([place for place, _ in sources])
+        for at, name in targets:
+            out.append((at, name, COMPUTED_FROM, names, places))
             states[name] = (at,)
 
     def define(self, node: Node, states: States, out: list[Entry]) -> None:
@@ -260,10 +265,9 @@ class _Run:
         if name is None:
             raise Undefined
         if value is None:
-            for target in variables(self.tokens, name):
-                at = self.tokens.place[target]
-                out.append(Entry(at, self.tokens.names[target], COMES_FROM, (), ()))
-                states[self.tokens.names[target]] = (at,)
+            for at, target in variables(self.tokens, name):
+                out.append((at, target, COMES_FROM, (), ()))
+                states[target] = (at,)
             return
         self.visit(value, states, out)
         self.link(name, value, COMES_FROM, states, out)

@@ -7,10 +7,9 @@ of their appearance.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from operator import itemgetter
 
 from weightcut.metrics.code.languages import Grammar
 from weightcut.metrics.code.tree import Node, Tree
@@ -19,17 +18,12 @@ COMES_FROM, COMPUTED_FROM = 0, 1
 BUDGET = 2_000_000  # steps after which a text is held to have no flow; about a second
 
 States = dict[str, tuple[int, ...]]
-Flows = Mapping[tuple[int, ...], int]
+Flows = Sequence[tuple[int, ...]]
 
 
-class Entry(NamedTuple):
-    """One flow: the token at `place` gets its value from the tokens `names` at `sources`."""
-
-    place: int
-    name: str
-    relation: int
-    names: tuple[str, ...]
-    sources: tuple[int, ...]
+# One flow: the place and name of a token, the relation, and the names and places that its value
+# comes from. A plain tuple, for there are many of them.
+Entry = tuple[int, str, int, tuple[str, ...], tuple[int, ...]]
 
 
 class Undefined(Exception):
@@ -38,30 +32,30 @@ class Undefined(Exception):
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens of a text as flows see them.
+    """The tokens of a text as flows see them: rows of (place, name, variable, identifier).
 
-    names: their texts. place: the number of each (two tokens of no width in one place share one).
-    variable: whether a token can hold a value, that is, is not a literal token of the grammar.
-    identifier: whether it is an identifier.
+    place: the number of the token (two tokens of no width in one place share one). name: its text.
+    variable: whether it can hold a value, that is, is not a literal token of the grammar.
     """
 
-    names: Sequence[str]
-    place: Sequence[int]
-    variable: Sequence[bool]
-    identifier: Sequence[bool]
+    rows: list[tuple[int, str, bool, bool]]
 
 
 def tokens(tree: Tree, names: Sequence[str], grammar: Grammar) -> Tokens:
     """Return the tokens of a tree, given their texts."""
     known = grammar.names
     kinds = [known[kind] for kind in tree.kinds]
-    place: Sequence[int] = range(len(names))
-    if any(start == end for start, end in zip(tree.starts, tree.ends, strict=True)):
+    places: Iterable[int] = range(len(names))
+    if "" in names:
         spans = list(zip(tree.starts, tree.ends, strict=True))
         last = {span: number for number, span in enumerate(spans)}
-        place = [last[span] for span in spans]
-    variable = [kind != name for kind, name in zip(kinds, names, strict=True)]
-    return Tokens(names, place, variable, [kind == "identifier" for kind in kinds])
+        places = [last[span] for span in spans]
+    return Tokens(
+        [
+            (place, name, kind != name, kind == "identifier")
+            for place, name, kind in zip(places, names, kinds, strict=True)
+        ]
+    )
 
 
 class Budget:
@@ -81,22 +75,20 @@ def run_of_tokens(
     tokens: Tokens, first: int, last: int, states: States, out: list[Entry]
 ) -> None:
     """Go through tokens that are read one after the other: each name comes from where it was set."""
-    names, variable, place = tokens.names, tokens.variable, tokens.place
-    for number in range(first, last):
-        if variable[number]:
-            name = names[number]
+    for place, name, variable, identifier in tokens.rows[first:last]:
+        if variable:
             known = states.get(name)
             if known is not None:
-                out.append(Entry(place[number], name, COMES_FROM, (name,), known))
+                out.append((place, name, COMES_FROM, (name,), known))
             else:
-                if tokens.identifier[number]:
-                    states[name] = (place[number],)
-                out.append(Entry(place[number], name, COMES_FROM, (), ()))
+                if identifier:
+                    states[name] = (place,)
+                out.append((place, name, COMES_FROM, (), ()))
 
 
-def variables(tokens: Tokens, node: Node) -> list[int]:
-    """Return the numbers of the tokens under a node that can hold a value."""
-    return [number for number in range(node.first, node.last) if tokens.variable[number]]
+def variables(tokens: Tokens, node: Node) -> list[tuple[int, str]]:
+    """Return place and name of the tokens under a node that can hold a value."""
+    return [row[:2] for row in tokens.rows[node.first : node.last] if row[2]]
 
 
 def unique(names: Sequence[str]) -> tuple[str, ...]:
@@ -104,44 +96,40 @@ def unique(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+_place = itemgetter(0)
 Union = Callable[[Sequence[str]], tuple[str, ...]]
 
 
 def merge(entries: Iterable[Entry], union: Union = unique) -> list[Entry]:
     """Join the flows into one token that a loop, read twice, gives twice."""
-    merged: dict[tuple[str, int, int], Entry] = {}
+    merged: dict[tuple[int, str, int], Entry] = {}
     for entry in entries:
-        key = (entry.name, entry.place, entry.relation)
-        before = merged.get(key)
-        if before is None:
-            merged[key] = entry
-        elif entry.names or before.names:
-            merged[key] = Entry(
-                entry.place,
-                entry.name,
-                entry.relation,
-                union((*before.names, *entry.names)),
-                tuple(dict.fromkeys((*before.sources, *entry.sources))),
-            )
-    return sorted(merged.values(), key=lambda entry: entry.place)
+        key = entry[:3]
+        before = merged.setdefault(key, entry)
+        if before is not entry and (entry[3] or before[3]):
+            names = union((*before[3], *entry[3]))
+            merged[key] = (*key, names, tuple(dict.fromkeys((*before[4], *entry[4]))))
+    return sorted(merged.values(), key=_place)
 
 
 def join(branches: Sequence[States], budget: Budget) -> States:
     """Return what holds after branches of which one was taken."""
-    joined: dict[str, set[int]] = {}
-    for states in branches:
+    joined = dict(branches[0])
+    for states in branches[1:]:
         budget.spend(len(states))
         for name, places in states.items():
-            joined.setdefault(name, set()).update(places)
-    return {name: tuple(sorted(places)) for name, places in joined.items()}
+            before = joined.setdefault(name, places)
+            if before != places:
+                joined[name] = tuple(sorted({*before, *places}))
+    return joined
 
 
 def normalized(entries: list[Entry], union: Union = unique) -> Flows:
-    """Count the flows by shape: relation and variables, numbered as they appear in the text.
+    """Return the flows' shapes: relation and variables, numbered as they appear in the text.
 
     Tokens from which nothing comes and that come from nothing are left out.
     """
-    entries.sort(key=lambda entry: entry.place)
+    entries.sort(key=_place)
     used: set[int] = set()
     for place, _, _, _, sources in entries:
         if sources:
@@ -161,4 +149,4 @@ def normalized(entries: list[Entry], union: Union = unique) -> Flows:
     for name, relation, names in by_place.values():
         sources = [numbers.setdefault(source, len(numbers)) for source in names]
         shapes.append((relation, numbers.setdefault(name, len(numbers)), *sources))
-    return Counter(shapes)
+    return shapes

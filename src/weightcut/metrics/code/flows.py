@@ -23,7 +23,7 @@ from weightcut.metrics.code.dataflow import (
     tokens,
     variables,
 )
-from weightcut.metrics.code.languages import Grammar, encode, grammar, parse
+from weightcut.metrics.code.languages import encode, grammar, parse
 from weightcut.metrics.code.tree import Node, Reader, read, reader
 
 if TYPE_CHECKING:
@@ -117,11 +117,20 @@ class Analysis:
 
 
 @cache
-def _reader(lang: str) -> tuple[Reader, Rules]:
-    rules, known = RULES[lang], grammar(lang)
+def _special(lang: str) -> frozenset[int]:
+    rules = RULES[lang]
     kinds = (*rules.define, *rules.assign, *rules.each, *rules.update, *rules.again)
-    special = known.kinds(*kinds, *rules.branch)
-    return reader(known, special, whole=True), rules
+    return grammar(lang).kinds(*kinds, *rules.branch)
+
+
+@cache
+def _first(lang: str) -> frozenset[int]:
+    return grammar(lang).kinds(*RULES[lang].first)
+
+
+@cache
+def _reader(lang: str) -> Reader:
+    return reader(grammar(lang), _special(lang), whole=True)
 
 
 def best_parse(data: bytes, lang: str) -> tuple[tree_sitter.Node, bytes, bool]:
@@ -151,46 +160,55 @@ def _class_body(root: tree_sitter.Node) -> tree_sitter.Node | None:
     return body if body is not None and body.end_byte == root.end_byte else None
 
 
-def _errors(root: tree_sitter.Node, lang: str) -> int:
-    from tree_sitter import Query, QueryCursor
+@cache
+def _error_query(lang: str) -> tree_sitter.Query:
+    from tree_sitter import Query
 
-    query = Query(grammar(lang).language, "[(ERROR) (MISSING)] @error")
-    return len(QueryCursor(query).captures(root).get("error", ()))
+    return Query(grammar(lang).language, "[(ERROR) (MISSING)] @error")
+
+
+def _errors(root: tree_sitter.Node, lang: str) -> int:
+    from tree_sitter import QueryCursor
+
+    return len(QueryCursor(_error_query(lang)).captures(root).get("error", ()))
 
 
 def analyse(text: str, lang: str) -> Analysis:
     """Parse the text, and find subtrees and flows; comments are no part of either."""
+    if not text.strip():
+        return Analysis((), ())
     root, data, wrapped = best_parse(encode(text), lang)
-    how, rules = _reader(lang)
-    known = grammar(lang)
-    tree = read(root, how, fragment=wrapped)
-    if not tree.kinds or not data.strip():
-        return Analysis((), {})
+    tree = read(root, _reader(lang), fragment=wrapped)
     names = [data[a:b].decode("utf-8", "replace") for a, b in zip(tree.starts, tree.ends, strict=True)]
     entries: list[Entry] = []
     try:
-        _Run(tokens(tree, names, known), rules, known).visit(tree.root, {}, entries)
+        _Run(tokens(tree, names, grammar(lang)), lang).visit(tree.root, {}, entries)
         return Analysis(tree.subtrees, normalized(entries))
     except (Undefined, RecursionError):
-        return Analysis(tree.subtrees, {})
+        return Analysis(tree.subtrees, ())
 
 
 class _Run:
     """One walk through a skeleton; a state says where each name was set last."""
 
-    def __init__(self, known: Tokens, rules: Rules, grammar: Grammar) -> None:
+    def __init__(self, known: Tokens, lang: str) -> None:
+        grammar_, self.rules, self.special = grammar(lang), RULES[lang], _special(lang)
         self.tokens = known
-        self.rules = rules
+        self.first = _first(lang)
         self.budget = Budget()
-        self.names = grammar.names
-        self.fields = grammar.fields
-        self.alternative = grammar.fields.get("alternative", -1)
+        self.names = grammar_.names
+        self.fields = grammar_.fields
+        self.alternative = grammar_.fields.get("alternative", -1)
         self.seen: dict[int, list[tuple[States, States, list[Entry]]]] = {}
 
     def visit(self, node: Node, states: States, out: list[Entry]) -> None:
         """Add the flows under a node to `out` and bring `states` up to date."""
-        kind = self.names[node.kind] if node.kind in self.names else ""
-        rules = self.rules
+        if node.first == node.last:
+            return
+        if not node.special or node.kind not in self.special:
+            self.walk(node, states, out)
+            return
+        kind, rules = self.names[node.kind], self.rules
         if not node.children:
             self.walk(node, states, out)
         elif kind in rules.define or kind in rules.assign:
@@ -211,17 +229,24 @@ class _Run:
     def walk(self, node: Node, states: States, out: list[Entry]) -> None:
         """Go through what is under a node from left to right, comprehensions' clauses first."""
         self.budget.spend(1 + node.last - node.first)
-        early = [child for child in node.children if self.names[child.kind] in self.rules.first]
-        for child in early:
-            self.visit(child, states, out)
+        if not node.special:
+            run_of_tokens(self.tokens, node.first, node.last, states, out)
+            return
+        early: list[Node] = []
+        if self.first:
+            early = [child for child in node.children if child.kind in self.first]
+            for child in early:
+                self.visit(child, states, out)
         position = node.first
         for child in node.children:
             if child.special:
-                run_of_tokens(self.tokens, position, child.first, states, out)
+                if position < child.first:
+                    run_of_tokens(self.tokens, position, child.first, states, out)
                 if child not in early:
                     self.visit(child, states, out)
                 position = child.last
-        run_of_tokens(self.tokens, position, node.last, states, out)
+        if position < node.last:
+            run_of_tokens(self.tokens, position, node.last, states, out)
 
     def field(self, node: Node, name: str) -> Node | None:
         """Return the child of that field; without a name, the value that stands after '='."""
@@ -234,14 +259,12 @@ class _Run:
         self, left: Node, right: Node, relation: int, states: States, out: list[Entry]
     ) -> None:
         """Let every variable on the left come from all those on the right."""
-        names, place = self.tokens.names, self.tokens.place
         targets, sources = variables(self.tokens, left), variables(self.tokens, right)
         self.budget.spend(len(targets) * (1 + len(sources)))
-        from_names = tuple([names[source] for source in sources])
-        from_places = tuple([place[source] for source in sources])
-        for target in targets:
-            name, at = names[target], place[target]
-            out.append(Entry(at, name, relation, from_names, from_places))
+        names = tuple([name for _, name in sources])
+        places = tuple([place for place, _ in sources])
+        for at, name in targets:
+            out.append((at, name, relation, names, places))
             states[name] = (at,)
 
     def assign(self, node: Node, kind: str, states: States, out: list[Entry]) -> None:
@@ -253,8 +276,8 @@ class _Run:
             self.walk(node, states, out)
             return
         if right is None:
-            for target in variables(self.tokens, left):
-                states[self.tokens.names[target]] = (self.tokens.place[target],)
+            for at, target in variables(self.tokens, left):
+                states[target] = (at,)
             return
         self.visit(right, states, out)
         for target_node, source in self.pairs(left, right):

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence, Set
+from typing import Any, NamedTuple
 
-ORDERS = 4
 EPSILON = 0.1  # Chen & Cherry (2014), method 1: what no match at all counts at an order
-Grams = tuple[Mapping[object, int], ...]
 
 # Longest first: an operator is one token however it is spaced.
 _LEXEME = re.compile(
@@ -30,24 +28,39 @@ def lexemes(text: str) -> list[str]:
     return _LEXEME.findall(text)
 
 
-def grams(tokens: Sequence[str]) -> Grams:
+class Bag(NamedTuple):
+    """Things counted: how often each occurs, those that occur more than once, and all together."""
+
+    counts: Mapping[Any, int]
+    repeated: Set[Any]
+    total: int
+
+    def shared(self, other: Bag) -> int:
+        """Return how many things two bags have in common, each as often as in both."""
+        ours, theirs = self.counts, other.counts
+        common = len(ours.keys() & theirs.keys())
+        return common + sum([min(ours[x], theirs[x]) - 1 for x in self.repeated & other.repeated])
+
+
+def bag(things: Collection[Any]) -> Bag:
+    """Count things."""
+    counts = Counter(things)
+    total = len(things)
+    some = len(counts) < total
+    return Bag(counts, {x for x, n in counts.items() if n > 1} if some else frozenset(), total)
+
+
+def grams(tokens: Sequence[str]) -> tuple[Bag, ...]:
     """Count the n-grams of orders 1 to 4; single tokens are keyed by themselves."""
     return (
-        Counter(tokens),
-        Counter(zip(tokens, tokens[1:], strict=False)),
-        Counter(zip(tokens, tokens[1:], tokens[2:], strict=False)),
-        Counter(zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False)),
+        bag(tokens),
+        bag(list(zip(tokens, tokens[1:], strict=False))),
+        bag(list(zip(tokens, tokens[1:], tokens[2:], strict=False))),
+        bag(list(zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False))),
     )
 
 
-def clipped(ours: Mapping[object, int], theirs: Mapping[object, int]) -> int:
-    """Return how many items two counts have in common, each as often as in both."""
-    common = ours.keys() & theirs.keys()
-    return sum([min(ours[item], theirs[item]) for item in common])
-
-
-@dataclass(frozen=True)
-class Matches:
+class Matches(NamedTuple):
     """What BLEU is made of, and can be added up over a corpus.
 
     matched, total: weights of matching and of all n-grams at orders 1 to 4. reference_length,
@@ -59,7 +72,8 @@ class Matches:
     reference_length: int
     length: int
 
-    def __add__(self, other: Matches) -> Matches:
+    def plus(self, other: Matches) -> Matches:
+        """Return the sum of two."""
         return Matches(
             tuple(a + b for a, b in zip(self.matched, other.matched, strict=True)),
             tuple(a + b for a, b in zip(self.total, other.total, strict=True)),
@@ -75,10 +89,10 @@ class Matches:
         """
         if self.matched[0] == 0 or self.length == 0:
             return 0.0
-        logs = [
-            math.log((matched or EPSILON) / total)
+        shares = [
+            (matched or EPSILON) / total
             for matched, total in zip(self.matched, self.total, strict=True)
             if total
         ]
         shortage = min(0.0, 1 - self.reference_length / self.length)
-        return math.exp(shortage + math.fsum(logs) / len(logs))
+        return math.exp(shortage) * math.prod(shares) ** (1 / len(shares))

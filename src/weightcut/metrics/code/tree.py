@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weightcut.metrics.code.languages import ERROR_KIND, Grammar
 
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 
 ROOT_KIND = -1
 _ODD = 1 << 40  # beyond every symbol and field
-_UNNAMED = -2
 _NAMED, _TOKEN, _COMMENT, _SPECIAL, _STATEMENT, _IRREGULAR = 1, 2, 4, 8, 16, 32
 
 
@@ -62,12 +60,10 @@ class Reader:
     whole: literal tokens (operators, keywords, brackets) are part of a subtree's shape, and
     comments and strings that stand alone (docstrings) are not; otherwise the shape is what
     tree-sitter's s-expression shows: named nodes and their fields.
-    fields: of each combination of a node's kind and its children's, the children's fields.
     """
 
     flags: dict[int, int]
     whole: bool
-    fields: dict[tuple[int, ...], Sequence[int]] = field(default_factory=dict)
 
 
 def reader(grammar: Grammar, special: frozenset[int], *, whole: bool) -> Reader:
@@ -93,122 +89,111 @@ def reader(grammar: Grammar, special: frozenset[int], *, whole: bool) -> Reader:
     return Reader(flags, whole)
 
 
-def read(root: tree_sitter.Node, reader: Reader, *, fragment: bool = False) -> Tree:
-    """Read a tree; fragment: its root is a body in braces put around the text.
+def read(
+    root: tree_sitter.Node, reader: Reader, *, fragment: bool = False, literals: bool = False
+) -> Tree:
+    """Read a tree.
 
-    A string is one token, whatever is in it; literal tokens whose text is their name are no tokens
-    here. A subtree's hash is made of its kind and of the hashes and fields of its children; it is
+    fragment: its root is a body in braces put around the text. literals: take literal tokens too
+    as tokens; otherwise they are left out, but for those whose text may differ from their name.
+
+    A string is one token, whatever is in it. A subtree's hash is made of its kind and of the hashes and fields of its children; it is
     the same in every process, for it is made of numbers alone.
     """
-    if not root.has_error and root.child_count:
+    if root.child_count and not literals:
         try:
-            return _Recursive(reader).tree(root, fragment)
+            return _read_usual(root, reader, fragment)
         except RecursionError:
             pass
-    return _read_any(root, reader, fragment)
+    return _read_any(root, reader, fragment, literals)
 
 
-class _Recursive:
-    """Reads a tree without errors, by recursion: the fast way, and the usual case."""
+def _read_usual(root: tree_sitter.Node, reader: Reader, fragment: bool) -> Tree:
+    """Read a tree by recursion, which is faster than keeping a stack, but only so deep."""
+    flags_of, whole, broken = reader.flags, reader.whole, root.has_error
+    subtrees: list[int] = []
+    kinds: list[int] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    cursor: Any = root.walk()
+    down, across, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
 
-    def __init__(self, reader: Reader) -> None:
-        self.flags = reader.flags
-        self.whole = reader.whole
-        self.fields = reader.fields
-        self.subtrees: list[int] = []
-        self.kinds: list[int] = []
-        self.starts: list[int] = []
-        self.ends: list[int] = []
-
-    def tree(self, root: tree_sitter.Node, fragment: bool) -> Tree:
-        """Read the tree from its root."""
-        kind, children = root.kind_id, root.children
-        if self.whole:
-            kind, children = ROOT_KIND, children[1:-1] if fragment else children
-        node = self.node(root, kind, 0, self.flags[root.kind_id], children, 1)[1]
-        return Tree(node, self.subtrees, self.kinds, self.starts, self.ends)
-
-    def token(self, node: tree_sitter.Node, kind: int) -> None:
-        self.kinds.append(kind)
-        self.starts.append(node.start_byte)
-        self.ends.append(node.end_byte)
-
-    def node(
-        self,
-        node: tree_sitter.Node,
-        kind: int,
-        label: int,
-        flags: int,
-        children: list[tree_sitter.Node],
-        detail: int,
-    ) -> tuple[int, Node]:
-        """Read what is under a node, and return its shape (0: it has none) and skeleton."""
-        flags_of, kinds, whole = self.flags, self.kinds, self.whole
-        first, mark = len(kinds), len(self.subtrees)
-        below = [child.kind_id for child in children]
-        signature = (kind, *below)
-        fields = self.fields.get(signature)
-        if fields is None:
-            fields = self.fields[signature] = _fields(node, len(children))
+    def below(kind: int, label: int, flags: int, detail: int) -> tuple[list[int], Node | None]:
+        """Read a node from its first child on, where the cursor is; leave it at the last one."""
+        first, mark = len(kinds), len(subtrees)
         special = flags & _SPECIAL != 0
         inside = 2 if special else detail - 1
         items = [kind]
         kept: list[Node] = []
-        for child, here, place in zip(children, below, fields, strict=True):
+        while True:
+            node = cursor.node
+            here = node.kind_id
             what = flags_of[here]
-            before = len(kinds)
-            if not what:
+            place = len(kinds)
+            if not what and not broken:
                 if whole:
                     items.append(here)
-            elif what & _NAMED and (grandchildren := child.children):
-                shape, skeleton = self.node(child, here, place, what, grandchildren, inside)
-                if what & _TOKEN:
-                    del kinds[before:], self.starts[before:], self.ends[before:]
-                    self.token(child, here)
-                    skeleton = Node(here, place, before, before + 1, [], False)
-                if shape:
-                    items.append(shape + (place << 16))
-                if skeleton.special:
-                    special = True
-                    kept.append(skeleton)
-                elif inside > 0:
-                    kept.append(skeleton)
-                continue
-            elif what & _COMMENT:
-                if not whole:
-                    items.append(here + (place << 16))
+                if inside > 0:
+                    kept.append(Node(here, 0, place, place, [], False))
             else:
-                kinds.append(here)
-                self.starts.append(child.start_byte)
-                self.ends.append(child.end_byte)
-                if what & _NAMED or whole:
-                    items.append(here + (place << 16))
-            if inside > 0:
-                kept.append(Node(here, place, before, len(kinds), [], False))
-        shape = hash(tuple(items)) if len(items) > 1 else kind
+                field = (cursor.field_id or 0) if what & _NAMED else 0
+                if down():
+                    inner, skeleton = below(here, field, what, inside)
+                    up()
+                    if what & _TOKEN:
+                        del kinds[place:], starts[place:], ends[place:]
+                        kinds.append(here)
+                        starts.append(node.start_byte)
+                        ends.append(node.end_byte)
+                        skeleton = Node(here, field, place, place + 1, [], False)
+                    items += inner
+                    if skeleton is not None:
+                        if skeleton.special:
+                            special = True
+                        if skeleton.special or inside > 0:
+                            kept.append(skeleton)
+                else:
+                    item = here + (field << 16)
+                    odd = broken and _odd(node, here)
+                    if odd or what and not what & _COMMENT:
+                        kinds.append(here)
+                        starts.append(node.start_byte)
+                        ends.append(node.end_byte)
+                    if odd:
+                        items.append(zlib.crc32(str(node).encode()) | _ODD)
+                    elif not what & _COMMENT if whole else what & _NAMED:
+                        items.append(item)
+                    if inside > 0:
+                        kept.append(Node(here, field, place, len(kinds), [], False))
+            if not across():
+                break
         last = len(kinds)
         if flags & _STATEMENT and last - first == 1 and flags_of[kinds[first]] & _TOKEN:
-            del self.subtrees[mark:]
-            shape = 0
+            del subtrees[mark:]
+            items = []
         else:
-            self.subtrees.append(shape)
-        return shape, Node(kind, label, first, last, kept, special)
+            if fragment and kind == ROOT_KIND:
+                del items[1], items[-1]
+            subtrees.append(hash(tuple(items)) if len(items) > 1 else kind)
+            items = [subtrees[-1] + (label << 16)] if flags & _NAMED or whole else items[1:]
+        wanted = special or detail > 0
+        return items, Node(kind, label, first, last, kept, special) if wanted else None
+
+    down()
+    kind = root.kind_id
+    skeleton = below(ROOT_KIND if whole else kind, 0, flags_of[kind] & ~_STATEMENT, 1)[1]
+    assert skeleton is not None
+    return Tree(skeleton, subtrees, kinds, starts, ends)
 
 
-def _fields(node: tree_sitter.Node, count: int) -> Sequence[int]:
-    """Return the field of each of the node's children, 0 for none and for literal tokens."""
-    cursor = node.walk()
-    cursor.goto_first_child()
-    fields = []
-    while True:
-        named = cursor.node is not None and cursor.node.is_named
-        fields.append((cursor.field_id or 0) if named else 0)
-        if not cursor.goto_next_sibling():
-            break
-    return fields if len(fields) == count else fields[1:-1]
+def _odd(node: tree_sitter.Node, kind: int) -> bool:
+    """Return whether a leaf stands for an error, of which the s-expression tells more."""
+    return node.is_missing or (kind == ERROR_KIND and str(node) != "(ERROR)")
 
 
-def _read_any(root: tree_sitter.Node, reader: Reader, fragment: bool) -> Tree:
+def _read_any(
+    root: tree_sitter.Node, reader: Reader, fragment: bool, literals: bool
+) -> Tree:
     """Read any tree, without recursion: no depth of nesting is too much."""
     flags_of, whole = reader.flags, reader.whole
     broken = root.has_error
@@ -240,8 +225,8 @@ def _read_any(root: tree_sitter.Node, reader: Reader, fragment: bool) -> Tree:
             continue
         place = len(starts)
         if not what & _COMMENT:
-            odd = broken and (node.is_missing or here == ERROR_KIND)
-            if not in_string and (what or odd):
+            odd = broken and _odd(node, here)
+            if not in_string and (what or odd or literals):
                 kinds.append(here)
                 starts.append(node.start_byte)
                 ends.append(node.end_byte)
@@ -276,7 +261,6 @@ def _read_any(root: tree_sitter.Node, reader: Reader, fragment: bool) -> Tree:
             elif flags & _NAMED or whole:
                 inner = [shape + (field << 16)]
             else:
-                subtrees[-1] = hash((_UNNAMED, *items))
                 inner = items[1:]
             below = Node(kind, field, first, last, children, special)
             kind, field, flags, first, mark, detail, special, children, items = stack.pop()

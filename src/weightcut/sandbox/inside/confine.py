@@ -25,10 +25,10 @@ _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 class Confinement(NamedTuple):
     """What is the same for every child in one role; made once, by the zygote, before it forks."""
 
-    scratch: Path
+    scratch: str
     user: int | None
     rules: int | None
-    filter: bytes | None
+    filter: seccomp.Filter | None
 
 
 def prepare(
@@ -42,8 +42,8 @@ def prepare(
         rules = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, OUT_OF_THE_WAY)
         os.close(made)
     if calls:
-        code = seccomp.program(platform.machine())
-    return Confinement(scratch, user, rules, code)
+        code = seccomp.Filter(seccomp.program(platform.machine()))
+    return Confinement(str(scratch), user, rules, code)
 
 
 def enter(confinement: Confinement, parent: int, cpu_seconds: int, memory: int) -> None:
@@ -51,11 +51,7 @@ def enter(confinement: Confinement, parent: int, cpu_seconds: int, memory: int) 
 
     `cpu_seconds` and `memory` (bytes of address space) are the kernel's own, hard limits.
     """
-    os.setsid()
     os.chdir(confinement.scratch)
-    os.environ.clear()
-    os.environ.update(HOME=str(confinement.scratch), TMPDIR=str(confinement.scratch))
-    os.environ.update(LANG="C.UTF-8", PATH="/usr/bin:/bin")
     if confinement.user is not None:
         os.setgroups([])
         os.setresgid(confinement.user, confinement.user, confinement.user)
@@ -78,4 +74,4 @@ def enter(confinement: Confinement, parent: int, cpu_seconds: int, memory: int) 
         resource.setrlimit(limit, (value, value))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     if confinement.filter is not None:
-        seccomp.install(confinement.filter)
+        confinement.filter.install()

@@ -17,9 +17,11 @@ def call(number: int, *arguments: Any) -> int:
 
 def prctl(option: int, *arguments: Any) -> int:
     """Call prctl(2); integers are passed as unsigned longs, as the kernel reads them."""
-    padded = [ctypes.c_ulong(a) if isinstance(a, int) else a for a in arguments]
-    padded += [ctypes.c_ulong(0)] * (4 - len(padded))
-    return checked(_libc.prctl(option, *padded))
+    return checked(_libc.prctl(option, *map(_wide, (*arguments, 0, 0, 0, 0)[:4])))
+
+
+def _wide(argument: Any) -> Any:
+    return ctypes.c_ulong(argument) if isinstance(argument, int) else argument
 
 
 def checked(result: int) -> int:

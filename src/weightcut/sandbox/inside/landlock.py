@@ -57,8 +57,7 @@ def ruleset(readable: Iterable[Path], writable: Path) -> int:
 
 
 def restrict(rules: int) -> None:
-    """Bind this process, and all that it may start, to the rule set; there is no way back."""
-    kernel.no_new_privileges()
+    """Bind this process, which has no new privileges already, to the rule set for good."""
     kernel.call(_RESTRICT_SELF, ctypes.c_int(rules), ctypes.c_uint32(0))
 
 

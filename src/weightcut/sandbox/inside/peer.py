@@ -2,8 +2,8 @@
 
 The test never enters the solution's memory: the solution sees the arguments of one call at a time
 and answers with plain data, which the test compares for itself. What cannot travel is reached by
-handle (`Remote`). Comparing a handle with plain data is never true and is not asked of the solution,
-so no object that claims to equal everything can be of use.
+handle (`Remote`). Comparing a handle with plain data is never true and is not asked of the
+solution, so no object that claims to equal everything can be of use.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import importlib
 import operator
+import os
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -36,6 +37,8 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
 _NAMES = 0
 """The handle of the namespace itself; operation `name` looks a name up in it."""
 
+_REHEARSALS = 50
+
 
 class Peer:
     """One end. The solution's end is `open`: it does whatever it is asked with its own objects.
@@ -58,7 +61,7 @@ class Peer:
         return self.wait(sent)
 
     def wait(self, sent: list[Any]) -> Any:
-        """Serve the other process until its answer comes; `sent` are the containers it may change."""
+        """Serve the other process until its answer; `sent` are the containers it may change."""
         while (answer := self._pipes.receive())[0] == "ask":
             self._serve(*answer[1:])
         decoder = Decoder(self._import, sent)
@@ -87,7 +90,7 @@ class Peer:
                     reply[2].append([number, encoder.contents(received[number])])
         except Disconnected:
             raise
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (whatever the program raises is an answer)
             reply = ["raise", [kind.__name__ for kind in type(error).__mro__], _text(error)]
         self._pipes.send(reply)
 
@@ -110,8 +113,9 @@ class Peer:
             return ["home", object.__getattribute__(value, "_number")]
         if isinstance(value, types.ModuleType):
             return ["module", value.__name__]
-        if isinstance(value, type) and getattr(builtins, value.__name__, None) is value:
-            return ["builtin", value.__name__]
+        name = getattr(value, "__name__", "")
+        if isinstance(value, type) and vars(builtins).get(name) is value:
+            return ["builtin", name]
         number = self._numbers.get(id(value))
         if number is None:
             number = self._numbers[id(value)] = len(self._mine)
@@ -141,7 +145,7 @@ class Remote:
         object.__setattr__(self, "_peer", peer)
         object.__setattr__(self, "_number", number)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: D102
         return _ask(self, "call", *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -208,6 +212,20 @@ class Names(dict[str, Any]):
         if hasattr(builtins, name):
             raise KeyError(name)
         return self._peer.ask("name", _NAMES, name)
+
+
+def rehearse() -> None:
+    """Make calls to ourselves, so that the interpreter has tuned this code before the fork.
+
+    A child would otherwise tune it in its own copy of the memory, for every run anew.
+    """
+    receive, send = os.pipe()
+    peer = Peer(Pipes(receive, send), {"reverse": reversed, "echo": list}, guarded=False)
+    code = compile("list(reverse(echo([1, 2.0, 'three', (4,), {5: None}])))", "rehearsal", "exec")
+    for _ in range(_REHEARSALS):
+        exec(code, Names(peer))  # noqa: S102
+    os.close(receive)
+    os.close(send)
 
 
 class Left(BaseException):

@@ -40,7 +40,6 @@ _BLOCKED = ("gaierror", "herror")
 
 def program() -> None:
     """Run one program; what follows `_hold` in it is never reached by another way."""
-    _forget_native()
     _bar_doors()
     namespace = _module("__main__").__dict__
     _run(namespace)
@@ -48,7 +47,6 @@ def program() -> None:
 
 def test() -> None:
     """Run the test of a solution that lives in the other process."""
-    _forget_native()
     peer = Peer(Pipes(RECEIVE, SEND), {}, guarded=True)
     names = Names(peer)
     sys.modules["__main__"] = types.ModuleType("__main__")
@@ -57,14 +55,21 @@ def test() -> None:
 
 def solution() -> None:
     """Run a solution and answer the test's calls until the test is done."""
-    _forget_native()
     os.close(REPORT)
     source = _read(SOURCE)
     os.close(SOURCE)
     module = _module("solution")
     peer = Peer(Pipes(RECEIVE, SEND), module.__dict__, guarded=False)
+
+    def load() -> None:
+        try:
+            exec(compile(source, "<solution>", "exec"), module.__dict__)  # noqa: S102
+        except Exception as error:
+            _explain(error, module.__dict__)
+            raise
+
     try:
-        peer.answer(lambda: exec(compile(source, "<solution>", "exec"), module.__dict__), [])  # noqa: S102
+        peer.answer(load, [])
         peer.serve_forever()
     except Disconnected:
         os._exit(0)
@@ -73,15 +78,23 @@ def solution() -> None:
 
 
 def _run(namespace: dict[str, Any], before: Callable[[], Any] = lambda: None) -> None:
-    report = []
+    report: list[Callable[[Any], None]] = []
     try:
         before()
         code = _take(report)
-        report.pop()(exec(code, namespace))  # noqa: S102 (running it is what the sandbox is for)
+        report.pop()(exec(code, namespace))  # type: ignore[func-returns-value]  # noqa: S102
     except BaseException as error:  # noqa: BLE001 (SystemExit too: leaving early is failing)
         os.write(REPORT, json.dumps({"error": _classify(error)}).encode())
-        traceback.print_exception(error)
+        _explain(error, namespace)
     sys.stdout.flush()
+
+
+def _explain(error: BaseException, namespace: dict[str, Any]) -> None:
+    """Print the traceback of a program, without our own frames, to its error stream."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals is not namespace:
+        trace = trace.tb_next
+    traceback.print_exception(error.with_traceback(trace))
 
 
 def _take(report: list[Callable[[Any], None]]) -> types.CodeType:
@@ -108,7 +121,8 @@ def _module(name: str) -> types.ModuleType:
     return module
 
 
-def _forget_native() -> None:
+def forget_native() -> None:
+    """Make the modules that reach native code unimportable."""
     for name in _NATIVE:
         sys.modules[name] = None  # type: ignore[assignment]  # importing it raises ImportError
 

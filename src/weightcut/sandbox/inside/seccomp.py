@@ -73,21 +73,17 @@ def program(machine: str) -> bytes:
     return b"".join(struct.pack("HBBI", *instruction) for instruction in code)
 
 
-def install(code: bytes) -> None:
-    """Put the filter on this process for good."""
-    buffer = ctypes.create_string_buffer(code, len(code))
-    header = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer))
-    kernel.no_new_privileges()
-    kernel.prctl(_PR_SET_SECCOMP, _FILTER_MODE, ctypes.c_char_p(header))
+class Filter:
+    """A filter ready to be put on; made before the fork, since every page it takes is copied."""
 
+    def __init__(self, code: bytes) -> None:
+        self._code = ctypes.create_string_buffer(code, len(code))
+        header = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(self._code))
+        self._header = ctypes.create_string_buffer(header, len(header))
 
-def _when(number: int, argument: int, tests: Sequence[Instruction]) -> list[Instruction]:
-    """Allow system call `number` if one test of its argument holds (low 32 bits), else refuse."""
-    block: list[Instruction] = [(_LOAD, 0, 0, _ARGUMENTS_AT + 8 * argument)]
-    for test in tests:
-        block += [test, (_RETURN, 0, 0, _ALLOW)]
-    block.append((_RETURN, 0, 0, _ERRNO | errno.EPERM))
-    return [(_EQUAL, 0, len(block), number), *block]
+    def install(self) -> None:
+        """Put the filter on this process for good; it has no new privileges already."""
+        kernel.prctl(_PR_SET_SECCOMP, _FILTER_MODE, self._header)
 
 
 def _ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
@@ -116,3 +112,12 @@ def _search(ranges: Sequence[tuple[int, int]]) -> list[Instruction]:
     middle = len(ranges) // 2
     below, above = _search(ranges[:middle]), _search(ranges[middle:])
     return [(_AT_LEAST, len(below), 0, ranges[middle][0]), *below, *above]
+
+
+def _when(number: int, argument: int, tests: Sequence[Instruction]) -> list[Instruction]:
+    """Allow system call `number` if one test of its argument holds (low 32 bits), else refuse."""
+    block: list[Instruction] = [(_LOAD, 0, 0, _ARGUMENTS_AT + 8 * argument)]
+    for test in tests:
+        block += [test, (_RETURN, 0, 0, _ALLOW)]
+    block.append((_RETURN, 0, 0, _ERRNO | errno.EPERM))
+    return [(_EQUAL, 0, len(block), number), *block]

@@ -8,26 +8,22 @@ the kernel gains later. Sources of the numbers: Linux `arch/x86/entry/syscalls/s
 
 from __future__ import annotations
 
-ALLOWED = (
-    "read write open openat close stat fstat lstat newfstatat statx lseek pread64 pwrite64 "
-    "readv writev preadv pwritev access faccessat faccessat2 flock fsync fdatasync "
-    "truncate ftruncate fallocate getdents getdents64 getcwd chdir fchdir rename renameat "
-    "renameat2 mkdir mkdirat rmdir creat unlink unlinkat readlink readlinkat umask statfs "
-    "fstatfs sendfile copy_file_range splice fadvise64 "
-    "poll ppoll select pselect6 pipe pipe2 dup dup2 dup3 close_range epoll_create epoll_create1 "
-    "epoll_ctl epoll_wait epoll_pwait eventfd eventfd2 timerfd_create timerfd_settime "
-    "timerfd_gettime "
-    "mmap mprotect munmap brk mremap msync mincore madvise membarrier "
-    "rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend "
-    "sigaltstack pause restart_syscall alarm getitimer setitimer "
-    "time gettimeofday clock_gettime clock_getres nanosleep clock_nanosleep times getrusage "
-    "getpid gettid getppid getpgrp getpgid getsid getuid geteuid getgid getegid getgroups "
-    "getresuid getresgid uname sysinfo getrlimit "
-    "futex set_robust_list get_robust_list set_tid_address rseq sched_yield sched_getaffinity "
-    "sched_getparam sched_getscheduler sched_get_priority_max sched_get_priority_min getcpu "
-    "arch_prctl exit exit_group wait4 waitid "
-    "getrandom "
-).split()
+ALLOWED = """
+    read write open openat close stat fstat lstat newfstatat statx lseek pread64 pwrite64 readv
+    writev preadv pwritev access faccessat faccessat2 flock fsync fdatasync truncate ftruncate
+    fallocate getdents getdents64 getcwd chdir fchdir rename renameat renameat2 mkdir mkdirat
+    rmdir creat unlink unlinkat readlink readlinkat umask statfs fstatfs sendfile copy_file_range
+    splice fadvise64 poll ppoll select pselect6 pipe pipe2 dup dup2 dup3 close_range epoll_create
+    epoll_create1 epoll_ctl epoll_wait epoll_pwait eventfd eventfd2 timerfd_create timerfd_settime
+    timerfd_gettime mmap mprotect munmap brk mremap msync mincore madvise membarrier rt_sigaction
+    rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack pause
+    restart_syscall alarm getitimer setitimer time gettimeofday clock_gettime clock_getres
+    nanosleep clock_nanosleep times getrusage getpid gettid getppid getpgrp getpgid getsid getuid
+    geteuid getgid getegid getgroups getresuid getresgid uname sysinfo getrlimit futex
+    set_robust_list get_robust_list set_tid_address rseq sched_yield sched_getaffinity
+    sched_getparam sched_getscheduler sched_get_priority_max sched_get_priority_min getcpu
+    arch_prctl exit exit_group wait4 waitid getrandom
+""".split()  # noqa: SIM905
 
 X86_64 = {
     "read": 0,

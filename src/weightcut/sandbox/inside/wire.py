@@ -1,10 +1,10 @@
-"""Plain data as JSON lines of known length, between the two processes of a test run.
+"""Plain data as JSON with its length in front, between the two processes of a test run.
 
 Neither side ever builds an object of the other's choosing: what arrives is None, numbers, strings,
 the built-in containers and a few value types, always of exactly the built-in type, so that a
-comparison made by the test is Python's own. Anything else stays where it is and travels as a handle.
-Containers keep their identity within one call, so that a function may change its arguments in
-place, return one of them, or be given a cyclic structure.
+comparison made by the test is Python's own. Anything else stays where it is and travels as a
+handle. Containers keep their identity within one call, so that a function may change its arguments
+in place, return one of them, or be given a cyclic structure.
 """
 
 from __future__ import annotations
@@ -37,15 +37,18 @@ _VALUE_NAMES: dict[type, str] = {
     kind: kind.__name__
     for kind in (complex, bytes, range, Decimal, Fraction, date, time, datetime, timedelta)
 }
-_CONTAINERS: dict[str, type] = {
+_CONTAINERS: dict[str, Any] = {
     "list": list,
     "dict": dict,
     "set": set,
     "deque": deque,
     "bytearray": bytearray,
 }
-_FIXED: dict[str, type] = {"tuple": tuple, "frozenset": frozenset}
+_FIXED: dict[str, Any] = {"tuple": tuple, "frozenset": frozenset}
 _JSON_INT = 1 << 63
+_AT_ONCE = 1 << 16
+_write_json = json.JSONEncoder(separators=(",", ":")).encode
+_read_json = json.JSONDecoder().decode
 
 
 class Disconnected(BaseException):
@@ -57,10 +60,11 @@ class Pipes:
 
     def __init__(self, receive: int, send: int) -> None:
         self._receive, self._send = receive, send
+        self._read_ahead = b""
 
     def send(self, message: Any) -> None:
         """Send JSON data; Disconnected when nobody is there to read it."""
-        data = json.dumps(message, separators=(",", ":")).encode()
+        data = _write_json(message).encode()
         view = memoryview(struct.pack("=I", len(data)) + data)
         try:
             while view:
@@ -73,16 +77,17 @@ class Pipes:
         [length] = struct.unpack("=I", self._read(4))
         if length > MAX_MESSAGE:
             raise Disconnected
-        return json.loads(self._read(length))
+        return _read_json(self._read(length).decode())
 
     def _read(self, length: int) -> bytes:
-        data = b""
+        data = self._read_ahead
         while len(data) < length:
-            part = os.read(self._receive, length - len(data))
+            part = os.read(self._receive, max(_AT_ONCE, length - len(data)))
             if not part:
                 raise Disconnected
             data += part
-        return data
+        self._read_ahead = data[length:]
+        return data[:length]
 
 
 class Encoder:

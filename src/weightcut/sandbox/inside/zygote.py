@@ -24,13 +24,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import confine, program
+from . import confine, kernel, peer, program
 
-_PRELOADED = (
-    "abc bisect calendar cmath collections.abc copy datetime decimal fractions functools hashlib "
-    "heapq inspect itertools json math operator random re statistics string textwrap threading "
-    "traceback typing types dataclasses enum contextlib linecache encodings.idna struct "
-).split()
+_PRELOADED = """
+    abc bisect calendar cmath collections.abc copy datetime decimal fractions functools hashlib
+    heapq inspect itertools json math operator random re statistics string textwrap traceback
+    typing types dataclasses enum contextlib linecache struct
+""".split()  # noqa: SIM905
 _MAX_DESCRIPTORS = 8
 
 
@@ -60,8 +60,11 @@ class End(NamedTuple):
 
 def main() -> None:
     """Serve runs until the socket is closed."""
+    gc.disable()  # holes in the heap would make the children copy more of it
+    kernel.no_new_privileges()
     connection = socket.socket(fileno=int(sys.argv[1]))
     settings = json.loads(connection.recv(1 << 16))
+    os.sched_setaffinity(0, {settings["cpu"]})
     library = _library()
     roles = {
         role: confine.prepare(
@@ -80,7 +83,8 @@ def main() -> None:
     way = null
     if any(place.user is not None for place in roles.values()):
         way = _reach_library(library) or null
-    gc.collect()
+    peer.rehearse()
+    program.forget_native()
     gc.freeze()
     connection.send(b"ready")
     while True:
@@ -137,6 +141,7 @@ def _become(role: str, confinement: confine.Confinement, places: list[int], limi
             os.dup2(descriptor, place)
         confine.enter(confinement, parent, math.ceil(limits.cpu) + 1, limits.memory)
         os.write(program.REPORT, program.CONFINED)
+        gc.enable()
         _ROLES[role]()
         code = 0
     except BaseException:  # noqa: BLE001 (a forked child must never return into the server's loop)
@@ -163,34 +168,37 @@ def _watch(
     Time spent waiting for a CPU counts for nothing, so that a loaded machine fails no program.
     """
     started, reason = time.monotonic(), ""
-    running, ends, waited = {child.pidfd: child for child in children}, [], 0.0
+    running, ends = {child.pidfd: child for child in children}, list[End]()
     poll = select.poll()
     for pidfd in running:
         poll.register(pidfd, select.POLLIN)
     poll.register(connection.fileno(), select.POLLHUP)
+    patience = min(limits.cpu, limits.idle)
     while running:
-        used = sum(end.cpu for end in ends) + sum(map(_cpu, running.values()))
-        queued = waited + sum(map(_queued, running.values()))
-        idle = time.monotonic() - started - used - queued
-        if not reason and used >= limits.cpu:
-            reason = "cpu"
-        if not reason and idle >= limits.idle:
-            reason = "idle"
-        if reason:
-            for child in running.values():
-                signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-        patience = min(limits.cpu - used, limits.idle - idle)
-        for ready, _ in poll.poll(None if reason else max(1, math.ceil(patience * 1000))):
-            if ready not in running:
+        ready = poll.poll(max(1, math.ceil(patience * 1000)))
+        for descriptor, _ in ready:
+            if descriptor not in running:
+                poll.unregister(descriptor)
                 reason = "abandoned"
                 continue
-            child = running.pop(ready)
-            waited += _queued(child)
+            child = running.pop(descriptor)
             ends.append(_reap(child))
-            poll.unregister(ready)
-            os.close(ready)
+            poll.unregister(descriptor)
+            os.close(descriptor)
             if child.role == "test" and not reason:
                 reason = "over"
+        if not ready:
+            used = sum(end.cpu for end in ends) + sum(map(_cpu, running.values()))
+            queued = sum(map(_queued, running.values()))
+            idle = time.monotonic() - started - used - queued
+            if used >= limits.cpu:
+                reason = "cpu"
+            elif idle >= limits.idle:
+                reason = "idle"
+            patience = min(limits.cpu - used, limits.idle - idle)
+        if reason:
+            for pidfd in running:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     return ends, reason
 
 

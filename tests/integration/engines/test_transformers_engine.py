@@ -28,7 +28,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module", params=FAMILIES)
 def opened(request: Any, folders: dict[str, Path]) -> Iterator[tuple[Path, TransformersSession]]:
     folder = folders[request.param]
-    with TransformersEngine(dtype="float32", max_batch=4, threads=1).open(artifact(folder)) as session:
+    with TransformersEngine(dtype="float32", max_batch=4, threads=1).open(
+        artifact(folder)
+    ) as session:
         yield folder, session
 
 
@@ -117,7 +119,9 @@ def test_token_logprobs_are_the_models(opened):
 @pytest.fixture(scope="module")
 def llama(folders: dict[str, Path]) -> Iterator[tuple[Path, TransformersSession]]:
     folder = folders["llama-tied"]
-    with TransformersEngine(dtype="float32", max_batch=4, threads=1).open(artifact(folder)) as session:
+    with TransformersEngine(dtype="float32", max_batch=4, threads=1).open(
+        artifact(folder)
+    ) as session:
         yield folder, session
 
 

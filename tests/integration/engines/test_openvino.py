@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.families import FAMILIES, WORDS, make_family
+from tests.integration.openvino_models import (
+    artifact,
+    divergence,
+    export,
+    log_probabilities,
+    reference,
+)
+
+from weightcut.engines.openvino import OpenVINOEngine, OpenVINOSession
+from weightcut.engines.openvino_batching import StatefulBatching, log_softmax, step_inputs
+from weightcut.engines.openvino_paged import MARK, paged_obstacle
+from weightcut.errors import BrokenInput
+from weightcut.models.tokenizer import load_tokenizer
+from weightcut.records import Completion, Request, TokenBlocks
+
+EXACT = OpenVINOEngine(precision="f32", kv_cache="f32", threads=2)
+LENGTHS = (40, 5, 23, 60, 16, 17)  # on both sides of gemma3's sliding window of 16
+LIMIT = 1e-4  # nats
+
+
+class Family:
+    """One family: its checkpoint, its export, both opened."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.source = make_family(name, folder / "hf")
+        self.out = folder / "openvino"
+        self.out.mkdir()
+        self.record = export(self.source, self.out)
+        self.model = reference(self.source)
+        self.session: OpenVINOSession = EXACT.open(artifact(self.out))
+        ids = load_tokenizer(self.source).encode(WORDS)
+        self.windows = np.array([ids[s : s + 64] for s in (0, 40, 80)], np.int64)
+
+    def requests(self, **fields: Any) -> list[Request]:
+        fields = {"max_new_tokens": 24, "stop_ids": (2, 6), **fields}
+        ids = load_tokenizer(self.source).encode(WORDS)
+        return [
+            Request(id=str(i), prompt="", prompt_ids=tuple(ids[9 * i : 9 * i + n]), **fields)
+            for i, n in enumerate(LENGTHS)
+        ]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Family]:
+    made = Family(request.param, tmp_path_factory.mktemp(request.param))
+    with made.session:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Family]:
+    made = Family("llama-tied", tmp_path_factory.mktemp("llama"))
+    with made.session:
+        yield made
+
+
+def answers(session: Any, asked: list[Request]) -> dict[str, Completion]:
+    done = list(session.generate(asked))
+    assert sorted(c.request_id for c in done) == sorted(r.id for r in asked)
+    return {c.request_id: c for c in done}
+
+
+def assert_greedy(model: Any, asked: list[Request], done: dict[str, Completion]) -> None:
+    """Every token is the model's best, or as good as the best but for rounding."""
+    for request in asked:
+        answer = done[request.id]
+        new = len(answer.token_ids)
+        ids = np.array([request.prompt_ids + answer.token_ids])
+        rows = log_probabilities(model, ids)[0, -new - 1 : -1]
+        chosen = rows[np.arange(new), answer.token_ids]
+        assert (rows.max(-1) - chosen).max() < 1e-3
+        assert answer.mean_logprob == pytest.approx(chosen.mean(), abs=1e-3)
+        stops = [i for i, token in enumerate(answer.token_ids) if token in request.stop_ids]
+        assert stops in ([], [new - 1])
+        assert answer.finish_reason == ("stop" if stops else "length")
+        assert new == request.max_new_tokens or stops
+        assert len(answer.token_times) == new
+        assert list(answer.token_times) == sorted(answer.token_times)
+
+
+def test_one_pass_over_windows_gives_transformers_predictions(family: Family) -> None:
+    blocks = TokenBlocks(family.windows, np.zeros(3, np.int64))
+    wanted = log_probabilities(family.model, family.windows)[:, :-1]
+    found = list(family.session.token_logprobs(blocks))
+    assert [window.block for window in found] == [0, 1, 2]
+    assert divergence(wanted, np.stack([window.values for window in found])) < LIMIT
+
+
+@pytest.mark.parametrize("padding", [0, 11])
+def test_token_by_token_gives_transformers_predictions(family: Family, padding: int) -> None:
+    """Two rows, the second padded on the left: a prompt first, then one token at a time."""
+    wanted = log_probabilities(family.model, family.windows[:2])
+    ids = family.windows[:2].copy()
+    mask = np.ones_like(ids)
+    length = ids.shape[1]
+    ids[1, padding:] = family.windows[1, : length - padding]
+    mask[1, :padding] = 0
+    model = family.session._model()
+    names = {name for port in model.inputs for name in port.names}
+    request = model.create_infer_request()
+    request.reset_state()
+    pieces = [(0, 20), *((i, i + 1) for i in range(20, length))]
+    rows = [
+        request.infer(step_inputs(names, ids[:, a:b], mask[:, :b]))["logits"].copy()
+        for a, b in pieces
+    ]
+    logits = np.concatenate(rows, axis=1)
+    found = log_softmax(logits, np.empty_like(logits))
+    assert divergence(wanted[0], found[0]) < LIMIT
+    assert divergence(wanted[1, : length - padding], found[1, padding:]) < LIMIT
+
+
+def test_continuous_batching_answers_greedily(family: Family) -> None:
+    assert family.session.describe()["batching"].startswith("continuous")
+    asked = family.requests()
+    assert_greedy(family.model, asked, answers(family.session, asked))
+
+
+def test_batching_over_the_state_answers_greedily(family: Family) -> None:
+    batching = StatefulBatching(family.session._model(), load_tokenizer(family.out), 4)
+    asked = family.requests()
+    assert_greedy(family.model, asked, answers(batching, asked))
+
+
+def test_weights_are_stored_once_and_in_16_bit(family: Family) -> None:
+    stored = (family.out / "openvino_model.bin").stat().st_size
+    assert stored == family.record["weights_bytes"]
+    assert stored < 1.02 * (family.source / "model.safetensors").stat().st_size
+    for name in ("config.json", "generation_config.json", "tokenizer.json"):
+        assert (family.out / name).read_bytes() == (family.source / name).read_bytes()
+
+
+def test_more_requests_than_fit_and_a_consumer_that_leaves_early(llama: Family) -> None:
+    with OpenVINOEngine(precision="f32", max_batch=2).open(artifact(llama.out)) as session:
+        asked = llama.requests()
+        half_way = session.generate(asked)
+        next(iter(half_way))
+        half_way.close()  # type: ignore[attr-defined]
+        assert_greedy(llama.model, asked, answers(session, asked))
+
+
+def test_ignore_stop_gives_exactly_the_tokens_asked_for(llama: Family) -> None:
+    asked = llama.requests(max_new_tokens=9, stop_ids=tuple(range(512)), ignore_stop=True)
+    for answer in answers(llama.session, asked).values():
+        assert len(answer.token_ids) == len(answer.token_times) == 9
+        assert answer.finish_reason == "length"
+
+
+def test_stop_ids_and_stop_texts_end_the_answer(llama: Family) -> None:
+    (free,) = answers(llama.session, llama.requests()[:1]).values()
+    stop = free.token_ids[4]
+    first = free.token_ids.index(stop)
+    (by_id,) = answers(llama.session, llama.requests(stop_ids=(2, stop))[:1]).values()
+    assert by_id.token_ids == free.token_ids[: first + 1]
+    assert by_id.finish_reason == "stop"
+    text = free.text[3:6]
+    (by_text,) = answers(llama.session, llama.requests(stop=(text,))[:1]).values()
+    assert by_text.text == free.text[: free.text.index(text)]
+    assert by_text.finish_reason == "stop"
+    assert len(by_text.token_ids) < len(free.token_ids)
+
+
+def test_samples_repeat_with_their_seed_and_differ_without(llama: Family) -> None:
+    def sample(seed: int, rows: slice) -> list[tuple[int, ...]]:
+        asked = llama.requests(temperature=0.9, seed=seed)[rows]
+        return [c.token_ids for _, c in sorted(answers(llama.session, asked).items())]
+
+    everything = slice(None)
+    assert sample(1, everything) == sample(1, everything)
+    assert sample(1, everything) != sample(2, everything)
+    assert sample(1, slice(0, 1)) == sample(1, everything)[:1]
+
+
+def test_a_lost_sliding_window_is_noticed_and_worked_around(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    import openvino as ov
+
+    folder = tmp_path_factory.mktemp("window")
+    gemma = Family("gemma3", folder)
+    graph = gemma.session._graph.clone()
+    assert paged_obstacle(graph, gemma.out) == ""
+    # The mask of the sliding layers in a form that paged attention does not know.
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() == "Greater":
+            sooner, later = node.input_value(0), node.input_value(1)
+            swapped = ov.opset13.less(later, sooner)
+            for reader in node.output(0).get_target_inputs():
+                reader.replace_source_output(swapped.output(0))
+    graph.validate_nodes_and_infer_types()
+    assert "sliding windows would be lost" in paged_obstacle(graph, gemma.out)
+    other = folder / "other"
+    shutil.copytree(gemma.out, other)
+    ov.save_model(graph, other / "openvino_model.xml", compress_to_fp16=False)
+    with EXACT.open(artifact(other)) as session:
+        assert "sliding windows" in session.describe()["batching"]
+        asked = gemma.requests()
+        assert_greedy(gemma.model, asked, answers(session, asked))
+    graph.set_rt_info("0,0,0,0,0,0", MARK)
+    assert paged_obstacle(graph, gemma.out) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("openvino_model.xml", b"<net"),
+        ("openvino_model.bin", b"short"),
+        ("openvino_model.xml", None),
+        ("openvino_model.bin", None),
+        ("tokenizer.json", None),
+    ],
+)
+def test_a_broken_folder_is_refused(
+    llama: Family, tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    folder = tmp_path / "broken"
+    shutil.copytree(llama.out, folder)
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    with pytest.raises(BrokenInput):
+        EXACT.open(artifact(folder))
+
+
+def test_opening_imports_neither_torch_nor_transformers(llama: Family) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from weightcut.engines.openvino import OpenVINOEngine
+from weightcut.records import Artifact, Request
+artifact = Artifact(path=Path({str(llama.out)!r}), format="openvino", digest="", bytes=0,
+                    checkpoint="")
+with OpenVINOEngine().open(artifact) as session:
+    print(session.describe())
+    list(session.generate([Request(id="a", prompt="", prompt_ids=(9, 8), max_new_tokens=2)]))
+assert not {{"torch", "transformers", "openvino_telemetry.main"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_describe_names_what_was_used(llama: Family) -> None:
+    facts = llama.session.describe()
+    assert facts["precision"] == facts["kv_cache"] == "f32"
+    assert facts["threads"] == 2
+    with OpenVINOEngine().open(artifact(llama.out)) as session:
+        assert session.describe()["kv_cache"] in ("bf16", "f16")
