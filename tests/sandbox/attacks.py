@@ -301,7 +301,10 @@ FORGED_PROGRAMS: dict[str, str] = {
     "subinterpreter": """
         import os
         try: import _xxsubinterpreters as i
-        except ImportError: import sys; sys.modules.pop("_xxsubinterpreters"); import _xxsubinterpreters as i
+        except ImportError:
+            import sys
+            sys.modules.pop("_xxsubinterpreters")
+            import _xxsubinterpreters as i
         i.run_string(i.create(), "import os; os._exit(0)")
         """,
     "break-audit-hook": """
@@ -379,7 +382,11 @@ FORGED_SOLUTIONS: dict[str, str] = {
             time.sleep(5)
         """,
     "atexit": "import atexit, os\natexit.register(os._exit, 0)\ndef square(x): return 0",
-    "excepthook": "import os, sys\nsys.excepthook = lambda *_: os._exit(0)\ndef square(x): return 0",
+    "excepthook": """
+        import os, sys
+        sys.excepthook = lambda *_: os._exit(0)
+        def square(x): return 0
+        """,
     "equal-to-everything": f"""{_MAGIC}
     import math
     math.fabs = lambda x: x

@@ -33,7 +33,7 @@ def profile(
     from weightcut.api import single_study
 
     settings = {
-        "concurrency": [int(part) for part in concurrency.split(",")],
+        "concurrency": concurrency.split(","),
         "prompts": prompts,
         "new_tokens": new_tokens,
     }

@@ -13,9 +13,15 @@ from weightcut.compression.method import Context, Requirements
 from weightcut.errors import BrokenInput, UsageError
 from weightcut.records import Format, Record
 
+BLOCK = 64
+_OUTPUTS = 32
+
 
 class BnbNF4(Record):
     """Quantize every linear layer but the head to 4 bits; embeddings and norms stay in bf16.
+
+    A layer whose inputs are no multiple of 64, or outputs of 32, stays in bf16 too: bitsandbytes
+    cannot run it on CPUs with AVX512.
 
     NF4 has the 16 quantiles of a normal distribution as its levels, FP4 a tiny float's. Each block
     of 64 weights has one float32 scale (0.5 bit a weight); double quantization stores the scales
@@ -61,7 +67,9 @@ class BnbNF4(Record):
                 cure="give bnb-nf4 the model as it was before quantization",
             )
         context.progress("quantizing while loading", 0.0)
-        model = self._load(source)
+        odd, head = odd_layers(source)
+        # A list of exceptions replaces bitsandbytes' own, which holds the head.
+        model = self._load(source, [*odd, *head] if odd else None)
         context.progress("writing", 0.8)
         layers = quantized_layers(model)
         if not layers:
@@ -74,10 +82,13 @@ class BnbNF4(Record):
         (out / "generation_config.json").unlink(missing_ok=True)
         copy_companions(source, out)
         context.record.update(
-            quantized_layers=len(layers), block_size=64, bytes_by_part=bytes_by_part(out)
+            quantized_layers=len(layers),
+            unquantized_layers=odd,
+            block_size=BLOCK,
+            bytes_by_part=bytes_by_part(out),
         )
 
-    def _load(self, source: Path) -> Any:
+    def _load(self, source: Path, exceptions: list[str] | None) -> Any:
         import torch
         from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -87,6 +98,7 @@ class BnbNF4(Record):
             bnb_4bit_quant_type=self.quant_type,
             bnb_4bit_use_double_quant=self.double_quant,
             bnb_4bit_compute_dtype=getattr(torch, self.compute_dtype),
+            llm_int8_skip_modules=exceptions,
         )
         with quiet_transformers():
             try:
@@ -112,3 +124,25 @@ def quantized_layers(model: Any) -> list[str]:
     from bitsandbytes.nn import Linear4bit
 
     return [name for name, module in model.named_modules() if isinstance(module, Linear4bit)]
+
+
+def odd_layers(source: Path) -> tuple[list[str], list[str]]:
+    """Return the names of the linear layers whose shapes are no whole blocks, and the head's."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with quiet_transformers():
+        try:
+            config = AutoConfig.from_pretrained(source, local_files_only=True)
+            with torch.device("meta"):
+                model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        except (OSError, ValueError, KeyError) as error:
+            raise BrokenInput(f"cannot be loaded: {error}", place=str(source)) from error
+    output = model.get_output_embeddings()
+    linear = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+    odd = [
+        name
+        for name, module in linear.items()
+        if module is not output and (module.in_features % BLOCK or module.out_features % _OUTPUTS)
+    ]
+    return odd, [name for name, module in linear.items() if module is output]

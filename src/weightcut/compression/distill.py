@@ -7,14 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
+from weightcut.compression.chat_windows import as_chats
 from weightcut.compression.distillation_loss import distillation_loss, divergence
+from weightcut.compression.files import bytes_by_part
 from weightcut.compression.hf_io import load_causal_lm, save_causal_lm
 from weightcut.compression.method import Context, Requirements
 from weightcut.compression.training import Schedule, autocast, has_bfloat16, train
 from weightcut.errors import BrokenInput, UsageError
-from weightcut.records import Format, Record, TokenBlocks
+from weightcut.models.tokenizer import load_tokenizer
+from weightcut.records import Format, Record
 
 
 class Distill(Record):
@@ -39,6 +44,12 @@ class Distill(Record):
     )
     alpha: float = Field(
         0.0, ge=0, le=1, description="share of the label loss; 0 imitates the teacher alone"
+    )
+    chat: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of windows laid out as chats, if the model has a template",
     )
     teacher: str = Field(
         "", description="folder of the teacher; empty: the model that the recipe started from"
@@ -76,6 +87,9 @@ class Distill(Record):
         folder = Path(self.teacher).expanduser() if self.teacher else context.origin
         require_same_tokenizer(source, folder)
         blocks = context.texts("training", self.steps * self.batch_size, self.length)
+        windows, chats = as_chats(
+            shuffled(blocks.ids, context.seed), load_tokenizer(source), self.chat
+        )
         held_out = context.texts("validation", self.validation_windows, self.length)
         teacher = load_causal_lm(folder).requires_grad_(False)
         student = load_causal_lm(source)
@@ -93,7 +107,7 @@ class Distill(Record):
         before = validate(student)
         record = train(
             student,
-            torch.from_numpy(shuffled(blocks, context.seed).ids),
+            torch.from_numpy(windows),
             loss_of,
             validate,
             self._schedule(context.seed),
@@ -109,7 +123,14 @@ class Distill(Record):
             precision="bfloat16 on float32 weights" if has_bfloat16() else "float32",
             teacher=(self.teacher and Path(self.teacher).name) or "the recipe's origin",
             teacher_parameters=sum(p.numel() for p in teacher.parameters()),
-            text={"source": blocks.source, "digest": blocks.digest, "tokens": int(blocks.ids.size)},
+            text={
+                "source": blocks.source,
+                "digest": blocks.digest,
+                "tokens": int(blocks.ids.size),
+                "windows": len(windows),
+                "windows_as_chats": chats,
+            },
+            bytes_by_part=bytes_by_part(out),
         )
 
     def _schedule(self, seed: int) -> Schedule:
@@ -154,12 +175,9 @@ def require_same_tokenizer(student: Path, teacher: Path) -> None:
         )
 
 
-def shuffled(blocks: TokenBlocks, seed: int) -> TokenBlocks:
+def shuffled(windows: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
     """Return the windows in a random order, so that neighbours in a text do not share a batch."""
-    import numpy as np
-
-    order = np.random.default_rng(seed).permutation(len(blocks.ids))
-    return TokenBlocks(blocks.ids[order], blocks.text_bytes[order], blocks.source)
+    return windows[np.random.default_rng(seed).permutation(len(windows))]
 
 
 def _logits(student: Any, teacher: Any, ids: Any) -> tuple[Any, Any]:

@@ -120,8 +120,7 @@ class OpenVINOSession:
             "device": self._core.get_property("CPU", "FULL_DEVICE_NAME"),
             "precision": self._precision,
             "kv_cache": self._kv_cache,
-            "threads": self._engine.threads
-            or self._core.get_property("CPU", "INFERENCE_NUM_THREADS"),
+            "threads": self._engine.threads or "automatic",
             "max_batch": self._engine.max_batch,
             "batching": f"groups over the model's state: {self._obstacle}"
             if self._obstacle

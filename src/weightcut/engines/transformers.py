@@ -112,7 +112,7 @@ class TransformersSession:
             "versions": {name: version(name) for name in ("transformers", "torch")},
             "architecture": type(self._model).__name__,
             "precision": self._dtype,
-            "quantization": None if quantization is None else str(_method(quantization)),
+            "quantization": None if quantization is None else _method(quantization),
             "device": str(self._model.device),
             "threads": torch.get_num_threads(),
             "attention": config._attn_implementation,
@@ -229,4 +229,5 @@ def _grouped_attention(
 
 def _method(quantization: Any) -> str:
     found = quantization if isinstance(quantization, dict) else quantization.to_dict()
-    return str(found.get("quant_method", "unknown"))
+    method = found.get("quant_method", "unknown")
+    return str(getattr(method, "value", method))

@@ -171,23 +171,15 @@ def counts(reference: str, prediction: str, lang: str, mode: Mode = "fixed") -> 
 @lru_cache(maxsize=2048)
 def _analyse(text: str, lang: str, mode: Mode) -> _Text:
     """Analyse a text; a reference that many answers are compared with is analysed once."""
-    text = text.strip()
-    if mode == "compat":
-        words = text.split()
-        compat_analysis = compat.analyse(text, lang)
-        subtrees, value_flows = compat_analysis.subtrees, compat_analysis.flows
-    else:
-        if len(text) > LONGEST:
-            text = ""
-        words = lexemes(text)
-        analysis = flows.analyse(text, lang)
-        subtrees, value_flows = analysis.subtrees, analysis.flows
+    text = text.strip() if len(text) <= LONGEST else ""
+    words = text.split() if mode == "compat" else lexemes(text)
+    analysis = (compat if mode == "compat" else flows).analyse(text, lang)
     keywords = KEYWORDS[lang]
     return _Text(
         grams(words),
         bag([word for word in words if word in keywords]),
-        bag(subtrees),
-        bag(value_flows),
+        bag(analysis.subtrees),
+        bag(analysis.flows),
     )
 
 
@@ -201,9 +193,7 @@ def _compat_counts(reference: _Text, prediction: _Text) -> Counts:
     ours, theirs = prediction.subtrees.counts, reference.subtrees.counts
     return Counts(
         "compat",
-        Matches(
-            matched, _at_least_one(prediction.totals), reference.length, prediction.length
-        ),
+        Matches(matched, _at_least_one(prediction.totals), reference.length, prediction.length),
         Matches(
             (weighted, *matched[1:]),
             _at_least_one((reference.weight, *reference.totals[1:])),

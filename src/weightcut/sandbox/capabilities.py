@@ -50,6 +50,8 @@ def protections() -> Protections:
 
     NotHere if a needed protection is absent, unless `WEIGHTCUT_SANDBOX_ALLOW_WEAK=1` says to go on.
     """
+    if _not_linux():
+        raise NotHere("untrusted code is run on Linux alone", cure="use a container or a machine")
     absent = [part for part in capabilities() if part.needed and not part.present]
     if absent and not settings.weak_sandbox_allowed():
         missing = "; ".join(

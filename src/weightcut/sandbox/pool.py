@@ -26,6 +26,7 @@ class Sandbox:
 
     def __init__(self, workers: int | None = None) -> None:
         self._protections = protections()
+        self._owner = os.getpid()
         self._free = threading.BoundedSemaphore(workers or len(os.sched_getaffinity(0)))
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
@@ -48,7 +49,12 @@ class Sandbox:
         return self._run({"solution": solution, "test": test}, timeout, memory)
 
     def close(self) -> None:
-        """End the fork servers; a run that goes on ends its own when it is done."""
+        """End the fork servers; a run that goes on ends its own when it is done.
+
+        Does nothing in a process that was forked from the one that started them.
+        """
+        if os.getpid() != self._owner:
+            return
         with self._lock:
             self._closed = True
             workers, self._idle = self._idle, []
@@ -85,12 +91,17 @@ class Sandbox:
             return result
 
 
-@cache
 def shared() -> Sandbox:
     """Return the sandbox of this process, closed when it ends."""
+    with _starting:
+        return _of_process(os.getpid())
+
+
+@cache
+def _of_process(_: int) -> Sandbox:
     sandbox = Sandbox()
     atexit.register(sandbox.close)
     return sandbox
 
 
-os.register_at_fork(after_in_child=shared.cache_clear)
+_starting = threading.Lock()

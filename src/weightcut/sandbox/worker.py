@@ -36,7 +36,16 @@ _ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "PYTHONHASHSEED": "0",
 }
-_START = "import sys; sys.path.insert(0, sys.argv.pop()); from inside.zygote import main; main()"
+# Empty parent packages: the fork server loads `inside` alone, not what weightcut needs.
+_START = """
+import sys, types
+folder = sys.argv.pop()
+for name in ("weightcut", "weightcut.sandbox"):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [folder]
+from weightcut.sandbox.inside.zygote import main
+main()
+"""
 
 
 class Worker:

@@ -11,7 +11,7 @@ from weightcut.errors import BrokenInput
 from weightcut.files import file_digest, folder_files, locked, whole_folder
 from weightcut.records import Artifact, digest
 
-RECORD = "weightcut.json"
+RECORD = "artifact.json"
 SCHEMA = 1
 
 

@@ -32,7 +32,7 @@ def load_study(
     overrides: dotted paths to YAML values, such as {"tasks.0.limit": "20"}.
     """
     if isinstance(name, Mapping):
-        document = Document(json.loads(json.dumps(name)), {}, "study")
+        document = Document(json.loads(json.dumps(name)), {}, "")
     else:
         document = read_yaml(find_study(name))
     for path, value in (overrides or {}).items():
@@ -75,12 +75,12 @@ def parse_study(document: Document) -> StudySpec:
         )
     profile = data.get("profile", {})
     return StudySpec(
-        study=_text(data.get("study", Path(document.source).stem), document, "study"),
+        study=_text(data.get("study", Path(document.source).stem or "study"), document, "study"),
         model=_text(data["model"], document, "model"),
         baseline=baseline,
         variants=variants,
         tasks=tuple(_tasks(document)),
-        profile=_part(ProfileSpec, profile, document, "profile") if profile else None,
+        profile=_part(ProfileSpec, profile, document, "profile") if profile is not None else None,
         keep=_part(Keep, data.get("keep", {}), document, "keep"),
         target=_part(Target, data.get("target", {}), document, "target"),
         seed=_whole(data.get("seed", 0), document),

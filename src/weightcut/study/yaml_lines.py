@@ -19,7 +19,7 @@ class Document:
         self.data, self._lines, self.source = data, lines, source
 
     def place(self, *where: str | int) -> str:
-        """Return `file:line` of the deepest known part of a path of keys."""
+        """Return `file:line` of the deepest known part of a path of keys; "" without a file."""
         for end in range(len(where), -1, -1):
             if where[:end] in self._lines:
                 return f"{self.source}:{self._lines[where[:end]]}"

@@ -1,4 +1,4 @@
-"""What the tests of pruning and distillation share: text from a seed, and a model's logits."""
+"""What the tests of pruning and distillation share: text that can be learned, and a model's logits."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ def one_thread() -> Iterator[None]:
 
 
 def context(origin: Path, scratch: Path, seed: int = 0) -> Context:
-    """Return a context whose windows are random tokens, the same for the same call."""
+    """Return a context whose windows count up from a random token, the same for the same call."""
     scratch.mkdir(exist_ok=True)
     vocabulary = load_tokenizer(origin).vocab_size
 
     def texts(split: Split, blocks: int, length: int) -> TokenBlocks:
-        ids = np.random.default_rng(len(split)).integers(8, vocabulary, (blocks, length))
-        return TokenBlocks(ids, np.full(blocks, length - 1), f"random tokens for {split}")
+        starts = np.random.default_rng(len(split)).integers(0, vocabulary, (blocks, 1))
+        ids = 8 + (starts + np.arange(length)) % (vocabulary - 8)
+        return TokenBlocks(ids, np.full(blocks, length - 1), f"counting for {split}")
 
     return Context(origin=origin, texts=texts, scratch=scratch, seed=seed)
 

@@ -94,7 +94,7 @@ def test_compress_then_evaluate_and_profile(model: Path, home: Path, tmp_path: P
         (("run", "--only", "ov-int9", "--set", "model=MODEL"), 2, "did you mean 'ov-int"),
         (("run", "--set", "model=nowhere/at/all"), 2, "there is no model"),
         (("report", "EMPTY"), 2, "no run here"),
-        (("report", "EMPTY", "--format", "pdff"), 2, "unknown report"),
+        (("report", "EMPTY", "--format", "pdff"), 2, "unknown format"),
         (("compress", "MODEL", "-r", "int9", "-o", "x"), 2, "did you mean 'int"),
         (("compress", "MODEL", "-r", "int8", "-o", "x"), 2, "nothing turns the format"),
         (("evaluate", "MODEL", "--task", "humanevil", "-e", "scripted"), 2, "'humaneval'"),

@@ -140,7 +140,7 @@ def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "says"),
-    [({"crash": True, "fail_after": 2}, "signal 9"), ({"fail_after": 2}, "attempt")],
+    [({"crash": True}, "signal 9"), ({"fail_after": 0}, "attempt 2 failed")],
 )
 def test_a_failing_variant_costs_its_cell_only(
     tmp_path: Path, settings: dict[str, Any], says: str

@@ -15,6 +15,7 @@ from functools import cache
 from weightcut.metrics.code.dataflow import (
     COMES_FROM,
     COMPUTED_FROM,
+    Analysis,
     Budget,
     Entry,
     Flows,
@@ -96,14 +97,6 @@ RULES = {
 }
 
 
-@dataclass(frozen=True)
-class Analysis:
-    """What the syntax and dataflow match need of one text."""
-
-    subtrees: Sequence[int]
-    flows: Flows
-
-
 @cache
 def _special(lang: str) -> dict[int, str]:
     """Return, for each kind of node that is more than its tokens, the method that reads it."""
@@ -152,7 +145,9 @@ def _names(text: str, tree: Tree) -> list[str]:
     """Return the tokens' texts; that package takes bytes for characters, and joins lines."""
     if text.isascii():
         names = [text[a:b] for a, b in zip(tree.starts, tree.ends, strict=True)]
-        return [name.replace("\n", "") for name in names] if any("\n" in n for n in names) else names
+        return (
+            [name.replace("\n", "") for name in names] if any("\n" in n for n in names) else names
+        )
     data = encode(text)
     lines = text.split("\n")
     starts = [0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
+from typing import NamedTuple
 
 from weightcut.metrics.code.languages import Grammar
 from weightcut.metrics.code.tree import Node, Tree
@@ -24,6 +25,13 @@ Flows = Sequence[tuple[int, ...]]
 # One flow: the place and name of a token, the relation, and the names and places that its value
 # comes from. A plain tuple, for there are many of them.
 Entry = tuple[int, str, int, tuple[str, ...], tuple[int, ...]]
+
+
+class Analysis(NamedTuple):
+    """What the syntax and dataflow match need of one text."""
+
+    subtrees: Sequence[int]
+    flows: Flows
 
 
 class Undefined(Exception):
@@ -71,9 +79,7 @@ class Budget:
             raise Undefined
 
 
-def run_of_tokens(
-    tokens: Tokens, first: int, last: int, states: States, out: list[Entry]
-) -> None:
+def run_of_tokens(tokens: Tokens, first: int, last: int, states: States, out: list[Entry]) -> None:
     """Go through tokens that are read one after the other: each name comes from where it was set."""
     for place, name, variable, identifier in tokens.rows[first:last]:
         if variable:

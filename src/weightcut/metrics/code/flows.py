@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from weightcut.metrics.code.dataflow import (
     COMES_FROM,
     COMPUTED_FROM,
+    Analysis,
     Budget,
     Entry,
     Flows,
@@ -108,14 +109,6 @@ RULES = {
 }
 
 
-@dataclass(frozen=True)
-class Analysis:
-    """What the syntax and dataflow match need of one text."""
-
-    subtrees: Sequence[int]
-    flows: Flows
-
-
 @cache
 def _special(lang: str) -> frozenset[int]:
     rules = RULES[lang]
@@ -147,7 +140,7 @@ def best_parse(data: bytes, lang: str) -> tuple[tree_sitter.Node, bytes, bool]:
     if body is not None and not root.has_error:
         return body, wrapped, True
     bare = parse(data, lang)
-    if body is None or not bare.has_error or _errors(bare, lang) < _errors(root, lang):
+    if body is None or not bare.has_error or _errors(bare) < _errors(root):
         return bare, data, False
     return body, wrapped, True
 
@@ -160,17 +153,18 @@ def _class_body(root: tree_sitter.Node) -> tree_sitter.Node | None:
     return body if body is not None and body.end_byte == root.end_byte else None
 
 
-@cache
-def _error_query(lang: str) -> tree_sitter.Query:
-    from tree_sitter import Query
-
-    return Query(grammar(lang).language, "[(ERROR) (MISSING)] @error")
-
-
-def _errors(root: tree_sitter.Node, lang: str) -> int:
-    from tree_sitter import QueryCursor
-
-    return len(QueryCursor(_error_query(lang)).captures(root).get("error", ()))
+def _errors(root: tree_sitter.Node) -> int:
+    """Count the nodes that stand for an error, going only where there are any."""
+    cursor: Any = root.walk()
+    found = 0
+    while True:
+        node = cursor.node
+        found += node.is_error or node.is_missing
+        if node.has_error and cursor.goto_first_child():
+            continue
+        while not cursor.goto_next_sibling():
+            if not cursor.goto_parent():
+                return found
 
 
 def analyse(text: str, lang: str) -> Analysis:
@@ -179,7 +173,9 @@ def analyse(text: str, lang: str) -> Analysis:
         return Analysis((), ())
     root, data, wrapped = best_parse(encode(text), lang)
     tree = read(root, _reader(lang), fragment=wrapped)
-    names = [data[a:b].decode("utf-8", "replace") for a, b in zip(tree.starts, tree.ends, strict=True)]
+    names = [
+        data[a:b].decode("utf-8", "replace") for a, b in zip(tree.starts, tree.ends, strict=True)
+    ]
     entries: list[Entry] = []
     try:
         _Run(tokens(tree, names, grammar(lang)), lang).visit(tree.root, {}, entries)

@@ -60,6 +60,7 @@ class _Scanner:
         self.indents = [0]
         self.depth = 0
         self.continued = False
+        self.endless = {"'": 0, '"': 0}  # before here no quote of this kind closes a string
 
     def run(self) -> str | None:
         """Return the stripped text, or None where the tokenizer would have found an error."""
@@ -163,9 +164,15 @@ class _Scanner:
             if closing is None:
                 raise _Unfinished
             return closing.end()
+        if start < self.endless[quote]:
+            return None
         closing = _SHORT[quote].match(text, start + 1)
-        if closing is None or closing.group(1) == quote:
-            return closing and closing.end()
+        if closing is None:
+            # Nor does any later one in the line: it would look at the same signs in the same steps.
+            self.endless[quote] = text.find("\n", start) + 1 or len(text)
+            return None
+        if closing.group(1) == quote:
+            return closing.end()
         end = closing.end()
         while end < len(text):
             begin, end = end, text.find("\n", end) + 1 or len(text)

@@ -191,9 +191,7 @@ def _odd(node: tree_sitter.Node, kind: int) -> bool:
     return node.is_missing or (kind == ERROR_KIND and str(node) != "(ERROR)")
 
 
-def _read_any(
-    root: tree_sitter.Node, reader: Reader, fragment: bool, literals: bool
-) -> Tree:
+def _read_any(root: tree_sitter.Node, reader: Reader, fragment: bool, literals: bool) -> Tree:
     """Read any tree, without recursion: no depth of nesting is too much."""
     flags_of, whole = reader.flags, reader.whole
     broken = root.has_error

@@ -10,7 +10,7 @@ import signal
 from pathlib import Path
 from typing import NamedTuple
 
-from . import kernel, landlock, seccomp
+from weightcut.sandbox.inside import kernel, landlock, seccomp
 
 _FIRST_CLOSED = 8
 """Descriptors 0-2 are the standard streams; the others are named in `program`."""
@@ -71,7 +71,9 @@ def enter(confinement: Confinement, parent: int, cpu_seconds: int, memory: int) 
         (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_AS, memory),
     ):
-        resource.setrlimit(limit, (value, value))
+        _, most = resource.getrlimit(limit)
+        least = value if most == resource.RLIM_INFINITY else min(value, most)
+        resource.setrlimit(limit, (least, least))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     if confinement.filter is not None:
         confinement.filter.install()

@@ -14,10 +14,11 @@ import operator
 import os
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from .wire import Decoder, Disconnected, Encoder, Pipes
+from weightcut.sandbox.inside.wire import Decoder, Disconnected, Encoder, Pipes
 
 _UNARY = ("len", "iter", "next", "str", "bool")
 _BETWEEN_HANDLES = (
@@ -38,6 +39,7 @@ _NAMES = 0
 """The handle of the namespace itself; operation `name` looks a name up in it."""
 
 _REHEARSALS = 50
+_NO_ARGUMENTS = ["tuple", [["tuple", []], ["dict", []]]]
 
 
 class Peer:
@@ -77,11 +79,13 @@ class Peer:
         while True:
             self._serve(*self._pipes.receive()[1:])
 
-    def answer(self, action: Callable[[], Any], received: list[Any]) -> None:
+    def answer(self, action: Callable[..., Any], arguments: Any = _NO_ARGUMENTS) -> None:
         """Do it and send what came of it, with the new contents of changed containers."""
-        before = [_shallow(container) for container in received]
+        received: list[Any] = []
         try:
-            result = action()
+            args, kwargs = Decoder(self._import, received).decode(arguments)
+            before = [_shallow(container) for container in received]
+            result = action(*args, **kwargs)
             encoder = Encoder(self._export, received)
             reply = ["return", encoder.encode(result), []]
             for number, old in enumerate(before):
@@ -95,18 +99,15 @@ class Peer:
         self._pipes.send(reply)
 
     def _serve(self, operation: str, target: int, arguments: Any) -> None:
-        received: list[Any] = []
+        self.answer(partial(self._perform, operation, target), arguments)
 
-        def action() -> Any:
-            args, kwargs = Decoder(self._import, received).decode(arguments)
-            if operation == "name":
-                return self._mine[_NAMES][args[0]]
-            subject = self._mine[target]
-            if self._guarded:
-                _guard(operation, subject, args)
-            return _OPERATIONS[operation](subject, *args, **kwargs)
-
-        self.answer(action, received)
+    def _perform(self, operation: str, target: int, /, *args: Any, **kwargs: Any) -> Any:
+        if operation == "name":
+            return self._mine[_NAMES][args[0]]
+        subject = self._mine[target]
+        if self._guarded:
+            _guard(operation, subject, args)
+        return _OPERATIONS[operation](subject, *args, **kwargs)
 
     def _export(self, value: Any) -> Any:
         if isinstance(value, Remote):
@@ -237,14 +238,17 @@ def _ask(remote: Remote, operation: str, *args: Any, **kwargs: Any) -> Any:
     return peer.ask(operation, object.__getattribute__(remote, "_number"), *args, **kwargs)
 
 
-def _guard(operation: str, subject: Any, args: Any) -> None:
-    if operation == "call" and callable(subject):
+def _guard(operation: str, subject: Any, args: Sequence[Any]) -> None:
+    """Let the solution do with an object of the test what cannot lead beyond it, else TypeError."""
+    if operation == "bool" or (operation == "call" and callable(subject)):
         return
     if operation in ("iter", "next") and hasattr(subject, f"__{operation}__"):
         return
-    own = type(subject).__module__ == "__main__"
-    if operation in ("getattr", "setattr") and own and not args[0].startswith("_"):
-        return
+    if type(subject).__module__ == "__main__":  # the test's own class
+        if operation not in ("getattr", "setattr"):
+            return
+        if isinstance(args[0], str) and not args[0].startswith("_"):
+            return
     raise TypeError(f"{operation} is not allowed on this object of the test")
 
 

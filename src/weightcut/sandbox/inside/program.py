@@ -20,8 +20,8 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from .peer import Names, Peer
-from .wire import Disconnected, Pipes
+from weightcut.sandbox.inside.peer import Names, Peer
+from weightcut.sandbox.inside.wire import Disconnected, Pipes
 
 REPORT, RECEIVE, SEND, SOURCE, LIBRARY = 3, 4, 5, 6, 7
 """Descriptors: the report, the other process of a test run, the program, the standard library."""
@@ -69,7 +69,7 @@ def solution() -> None:
             raise
 
     try:
-        peer.answer(load, [])
+        peer.answer(load)
         peer.serve_forever()
     except Disconnected:
         os._exit(0)

@@ -13,8 +13,8 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from . import kernel
-from .syscalls import AARCH64, ALLOWED, X86_64
+from weightcut.sandbox.inside import kernel
+from weightcut.sandbox.inside.syscalls import AARCH64, ALLOWED, X86_64
 
 
 class Machine(NamedTuple):

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import confine, kernel, peer, program
+from weightcut.sandbox.inside import confine, kernel, peer, program
 
 _PRELOADED = """
     abc bisect calendar cmath collections.abc copy datetime decimal fractions functools hashlib
