@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -26,8 +26,9 @@ _PARTS = ("codebleu", "ngram_match", "weighted_ngram_match", "syntax_match", "da
 
 @dataclass(frozen=True)
 class Pair:
-    """One line of the file; lang is empty where the metric does not ask for it."""
+    """One line of the file; a field that the metric does not ask for is empty."""
 
+    place: str
     id: str
     lang: str
     reference: str
@@ -42,7 +43,7 @@ def read_pairs(path: Path, needed: Sequence[str]) -> list[Pair]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                pairs.append(_pair(line, f"{path}:{number}", needed))  # noqa: PERF401
+                pairs.append(_pair(line, f"{path}:{number}", needed))
     if not pairs:
         raise BrokenInput("no pairs in the file", place=str(path))
     return pairs
@@ -61,16 +62,16 @@ def _pair(line: bytes, place: str, needed: Sequence[str]) -> Pair:
     for name in needed:
         if not isinstance(data[name], str) and not (name == "id" and isinstance(data[name], int)):
             raise BrokenInput(f"field {name!r} is not a text", place=place)
-    return Pair(*(str(data[name]) if name in needed else "" for name in _FIELDS))
+    return Pair(place, *(str(data[name]) if name in needed else "" for name in _FIELDS))
 
 
-def _language(pair: Pair, number: int, path: Path) -> str:
+def _language(pair: Pair) -> str:
     from weightcut.metrics.code.languages import language
 
     try:
         return language(pair.lang)
     except UsageError as error:
-        raise UsageError(error.cause, place=f"{path}, pair {number} ({pair.id})") from error
+        raise UsageError(error.cause, place=pair.place) from error
 
 
 def _print(rows: list[dict[str, Any]], corpus: dict[str, Any], as_json: bool) -> None:
@@ -104,7 +105,7 @@ def _shown(value: object) -> str:
 def codebleu(
     pairs: Pairs,
     mode: Annotated[
-        str, typer.Option(help="fixed, or compat: as the package codebleu 0.7.0 has it")
+        Literal["fixed", "compat"], typer.Option(help="compat: as the package codebleu 0.7.0")
     ] = "fixed",
     weights: Annotated[
         str, typer.Option(help="of n-grams, weighted n-grams, syntax and dataflow")
@@ -123,9 +124,8 @@ def codebleu(
     found = read_pairs(pairs, _FIELDS)
     all_counts = []
     rows = []
-    for number, pair in enumerate(found, start=1):
-        lang = _language(pair, number, pairs)
-        one = counts(pair.reference, pair.prediction, lang, mode)
+    for pair in found:
+        one = counts(pair.reference, pair.prediction, _language(pair), mode)
         all_counts.append(one)
         score = asdict(one.score(numbers))
         rows.append({"id": pair.id} | {name: score[name] for name in _PARTS})
@@ -169,9 +169,9 @@ def exact_match(pairs: Pairs, as_json: AsJson = False) -> None:
     from weightcut.metrics.exact_match import exact_match as matches
 
     found = read_pairs(pairs, ("id", "reference", "prediction"))
-    rows = [{"id": p.id, "exact_match": matches(p.reference, p.prediction)} for p in found]
-    share = statistics.fmean(float(row["exact_match"]) for row in rows)
-    _print(rows, {"exact_match": share}, as_json)
+    right = [matches(pair.reference, pair.prediction) for pair in found]
+    rows = [{"id": p.id, "exact_match": one} for p, one in zip(found, right, strict=True)]
+    _print(rows, {"exact_match": statistics.fmean(right)}, as_json)
 
 
 @app.command("parses")
@@ -183,9 +183,6 @@ def parses_(pairs: Pairs, as_json: AsJson = False) -> None:
     from weightcut.metrics.parses import parses
 
     found = read_pairs(pairs, ("id", "lang", "prediction"))
-    rows = [
-        {"id": p.id, "parses": parses(p.prediction, _language(p, number, pairs))}
-        for number, p in enumerate(found, start=1)
-    ]
-    share = statistics.fmean(float(row["parses"]) for row in rows)
-    _print(rows, {"parses": share}, as_json)
+    right = [parses(pair.prediction, _language(pair)) for pair in found]
+    rows = [{"id": p.id, "parses": one} for p, one in zip(found, right, strict=True)]
+    _print(rows, {"parses": statistics.fmean(right)}, as_json)

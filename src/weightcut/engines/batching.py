@@ -32,7 +32,7 @@ class Row:
         if not request.ignore_stop:
             if self.ids[-1] in request.stop_ids:
                 return "stop"
-            if request.stop and any(s in self._tail(decode) for s in request.stop):
+            if request.stop and self._says_stop(decode):
                 return "stop"
         return "length" if len(self.ids) >= self.room else None
 
@@ -54,10 +54,11 @@ class Row:
             mean_logprob=self.logprob / len(ids) if ids else None,
         )
 
-    def _tail(self, decode: Decode) -> str:
+    def _says_stop(self, decode: Decode) -> bool:
         # A token stands for at least a byte, so a stop text ends within its own bytes of tokens.
-        longest = max(len(s.encode()) for s in self.request.stop)
-        return decode(self.ids[-longest - 4 :])
+        longest = max(len(stop.encode()) for stop in self.request.stop)
+        tail = decode(self.ids[-longest - 4 :])
+        return any(stop in tail for stop in self.request.stop)
 
 
 class Batch:

@@ -21,6 +21,7 @@ Mode = Literal["compat", "fixed"]
 Weights = tuple[float, float, float, float]
 EQUAL: Weights = (0.25, 0.25, 0.25, 0.25)
 LONGEST = 1_000_000  # characters; a longer text is not code that somebody would read
+REMEMBERED = 20_000  # characters; analyses of longer texts would fill the memory
 OTHER_WORDS = 0.2  # weight of a word that is no keyword, which has weight 1
 
 
@@ -104,8 +105,7 @@ class Counts(NamedTuple):
             total = sum(w * part for w, part in zip(weights, counted, strict=True))
         else:
             used = weights if has_dataflow else (*weights[:3], 0.0)
-            scale = sum(used) / sum(weights) if sum(used) else 1.0
-            total = sum(w * part for w, part in zip(used, parts, strict=True)) / scale
+            total = sum(w * part for w, part in zip(used, parts, strict=True)) / (sum(used) or 1)
         return CodeBleu(total, *parts, has_dataflow)
 
 
@@ -164,13 +164,16 @@ def counts(reference: str, prediction: str, lang: str, mode: Mode = "fixed") -> 
     lang = language(lang)
     if mode not in ("compat", "fixed"):
         raise UsageError(f"unknown mode {mode!r}; known: compat, fixed")
-    ours, theirs = _analyse(prediction, lang, mode), _analyse(reference, lang, mode)
+    ours, theirs = _analysed(prediction, lang, mode), _analysed(reference, lang, mode)
     return _compat_counts(theirs, ours) if mode == "compat" else _fixed_counts(theirs, ours)
 
 
-@lru_cache(maxsize=2048)
+def _analysed(text: str, lang: str, mode: Mode) -> _Text:
+    return (_remembered if len(text) <= REMEMBERED else _analyse)(text, lang, mode)
+
+
 def _analyse(text: str, lang: str, mode: Mode) -> _Text:
-    """Analyse a text; a reference that many answers are compared with is analysed once."""
+    """Analyse a text."""
     text = text.strip() if len(text) <= LONGEST else ""
     words = text.split() if mode == "compat" else lexemes(text)
     analysis = (compat if mode == "compat" else flows).analyse(text, lang)
@@ -181,6 +184,15 @@ def _analyse(text: str, lang: str, mode: Mode) -> _Text:
         bag(analysis.subtrees),
         bag(analysis.flows),
     )
+
+
+# A reference that many answers are compared with is analysed once.
+_remembered = lru_cache(maxsize=1024)(_analyse)
+
+
+def forget() -> None:
+    """Drop every analysed text (for measurements)."""
+    _remembered.cache_clear()
 
 
 def _compat_counts(reference: _Text, prediction: _Text) -> Counts:

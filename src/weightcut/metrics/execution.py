@@ -12,7 +12,11 @@ def run_tests(
     """Run `test` against `solution` in the sandbox; thread-safe.
 
     Names that the test does not define are the solution's: `check(candidate)` or plain assertions
-    both work. `timeout` is CPU seconds, not wall time; `memory` is bytes of address space. What the
-    sandbox stops, and what not: `weightcut.sandbox`.
+    both work. A built-in name is always Python's own, so that a solution cannot give the test
+    another `abs`; for a function that is called `sum`, end the solution with `candidate = sum` and
+    begin the test with `sum = candidate`.
+
+    `timeout` is CPU seconds, not wall time; `memory` is bytes of address space. What the sandbox
+    stops, and what not: `weightcut.sandbox`.
     """
     return shared().run_tests(solution, test, timeout=timeout, memory=memory)

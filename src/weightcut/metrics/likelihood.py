@@ -6,6 +6,7 @@ whole vocabulary), which makes the KL divergence a lower bound: see `window_scor
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,9 +85,9 @@ def save(reference: TopK, path: Path) -> None:
 def load(path: Path) -> TopK:
     """Read what `save` wrote; never unpickles. A file that is not one raises BrokenInput."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return TopK(arrays["ids"], arrays["logp"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise BrokenInput("not a file of stored distributions", place=str(path)) from error
 
 

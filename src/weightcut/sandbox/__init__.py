@@ -14,6 +14,9 @@ What is stopped, by more than one wall where the kernel gives more than one:
   plain data (`inside.peer`). `run_program` has one process only: see `inside.program` for how its
   secret is kept from Python code.
 
+Programs see the standard library alone, an empty standard input, and sets in the same order in
+every run. They start no processes and no event loops (asyncio needs a socket).
+
 What is not stopped:
 
 - a flaw in the kernel, or in the interpreter for `run_program`: native code that a program smuggles

@@ -110,12 +110,9 @@ class Worker:
         except OSError:
             ready = b""
         if not ready:
-            self._process.kill()
-            _, said = self._process.communicate()
+            words = self._last_words()
             self.close()
-            raise NotHere(
-                f"the sandbox did not start: {said.decode(errors='replace').strip()[-500:]}"
-            )
+            raise NotHere(f"the sandbox did not start: {words}")
 
     def run(
         self, sources: Mapping[str, str | bytes], cpu: float, memory: int, idle: float
@@ -130,7 +127,7 @@ class Worker:
             for role, source in sources.items():
                 data = source.encode(errors="surrogatepass") if isinstance(source, str) else source
                 descriptors.append(_memory_file(stack, b"" if role == "solution" else secret, data))
-            request = {"roles": list(sources), "cpu": cpu, "memory": memory, "idle": idle}
+            request = {"roles": list(sources), "limits": (cpu, memory, idle)}
             socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
             for descriptor in (output_end, report_end):
                 os.close(descriptor)
@@ -160,6 +157,11 @@ class Worker:
                 empty(folder)
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _last_words(self) -> str:
+        self._process.kill()
+        _, said = self._process.communicate()
+        return said.decode(errors="replace").strip()[-500:]
+
     def _listen(self, output: int, report: int) -> tuple[Any, bytes, bytes]:
         """Drain both pipes until the fork server has answered: its answer, output, report."""
         kept = {output: b"", report: b""}
@@ -176,7 +178,9 @@ class Worker:
                 else:
                     data = self._socket.recv(1 << 16)
                     if not data:
-                        raise NotHere("the sandbox's fork server ended during a run")
+                        raise NotHere(
+                            f"the sandbox's fork server ended in a run: {self._last_words()}"
+                        )
                     answer = json.loads(data)
                 if not data or descriptor not in kept:
                     poll.unregister(descriptor)

@@ -24,9 +24,9 @@ PASSING = {
         import datetime, decimal, fractions
         from collections import deque
         values = [None, True, -1, 1 << 200, -(1 << 70), 0.1, -0.0, float("inf"),
-            "ü\\ud800\\0", b"\\xff", 1j, (), (1, (2,)), [], [[1], {2: {3}}], {(1, 2): "x"}, {1, 2}, frozenset({3}), range(3),
-            deque([1]), bytearray(b"a"), decimal.Decimal("0.1"), fractions.Fraction(1, 3),
-            datetime.date(2024, 2, 29), datetime.datetime(2024, 1, 1, 5),
+            "ü\\ud800\\0", b"\\xff", 1j, (), (1, (2,)), [], [[1], {2: {3}}], {(1, 2): "x"},
+            {1, 2}, frozenset({3}), range(3), deque([1]), bytearray(b"a"), decimal.Decimal("0.1"),
+            fractions.Fraction(1, 3), datetime.date(2024, 2, 29), datetime.datetime(2024, 1, 1, 5),
             datetime.timedelta(1, 2, 3)]
         for value in values:
             (back,), _ = echo(value)

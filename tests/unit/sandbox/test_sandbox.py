@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from weightcut.errors import NotHere, UsageError
 from weightcut.sandbox import Sandbox, capabilities
 from weightcut.sandbox.inside import landlock, seccomp
+from weightcut.sandbox.inside.judge import leaves_nothing
 from weightcut.sandbox.inside.syscalls import AARCH64, ALLOWED, X86_64
 from weightcut.sandbox.inside.wire import Decoder, Encoder
 from weightcut.sandbox.scratch import empty
@@ -142,15 +143,16 @@ import os, signal, threading, time
 from weightcut.sandbox import Sandbox
 sandbox = Sandbox(1)
 sandbox.run_program("pass")
-print(sandbox._idle[0]._process.pid, flush=True)
+print(sandbox._idle[0]._process.pid, sandbox._idle[0]._folder, flush=True)
 threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
 sandbox.run_program("import time; time.sleep(60)", timeout=60)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    server = int(done.stdout)
+    server, folder = done.stdout.split()[0], Path(done.stdout.split()[1])
     process = Path(f"/proc/{server}")
     for _ in range(200):
         if not process.exists():
+            assert not folder.exists()
             return
         time.sleep(0.05)
     pytest.fail("the fork server outlives its owner")
@@ -244,6 +246,45 @@ def test_plain_data_survives_the_wire(value: object) -> None:
     back = Decoder(refuse, []).decode(data)
     assert back == value
     assert repr(back) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ("test", "reusable"),
+    [
+        ("import math\ndef check(f):\n    assert math.fabs(f(1) - 2) < 1e-6\ncheck(f)", True),
+        ("METADATA = {}\nassert sorted(f([1]), key=lambda x: x.name) == []", True),
+        ("import random\nrandom.seed(1)", False),
+        ("from random import seed\nseed(1)", False),
+        ("import math\nmath.pi = 3", False),
+        ("import math\ndef g():\n    del math.pi", False),
+        ("import math\nsetattr(math, 'pi', 3)", False),
+        ("__builtins__['abs'] = 3", False),
+        ("import collections.abc\ncollections.abc.Sized.register(int)", False),
+        ("import sys\nsys.setrecursionlimit(10)", False),
+        ("class C: pass", False),
+        ("import os\nos.environ['A'] = 'b'", False),
+        ("open('file', 'w')", False),
+        ("import decimal\ndecimal.getcontext().prec = 3", False),
+    ],
+)
+def test_a_judge_is_spent_by_a_test_that_may_leave_traces(test: str, reusable: bool) -> None:
+    assert leaves_nothing(compile(test, "test", "exec")) is reusable
+
+
+def test_judges_are_reused_and_replaced() -> None:
+    def judge(test: str) -> str:
+        result = only.run_tests("def ok(): return True", f"assert ok()\n{test}")
+        assert result.status == "passed", result.output
+        [worker] = only._idle
+        server = worker._process.pid
+        return Path(f"/proc/{server}/task/{server}/children").read_text()
+
+    with Sandbox(workers=1) as only:
+        first = judge("")
+        assert len(first.split()) == 1
+        assert judge("import math") == first
+        assert judge("import random; random.seed(1)") == ""
+        assert judge("") not in ("", first)
 
 
 def test_human_eval() -> None:

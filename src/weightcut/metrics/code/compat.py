@@ -19,6 +19,7 @@ from weightcut.metrics.code.dataflow import (
     Budget,
     Entry,
     Flows,
+    Rounds,
     States,
     Tokens,
     Undefined,
@@ -27,6 +28,7 @@ from weightcut.metrics.code.dataflow import (
     normalized,
     run_of_tokens,
     tokens,
+    two_rounds,
     variables,
 )
 from weightcut.metrics.code.languages import encode, grammar, parse
@@ -179,7 +181,7 @@ class _Run:
         self.budget = Budget()
         self.names = grammar_.names
         self.field = grammar_.fields.get
-        self.seen: dict[int, list[tuple[States, States, list[Entry]]]] = {}
+        self.seen: dict[int, Rounds] = {}
 
     def visit(self, node: Node | None, states: States, out: list[Entry]) -> None:
         """Add the flows under a node to `out` and bring `states` up to date."""
@@ -339,27 +341,8 @@ class _Run:
     def twice(
         self, node: Node, body: Callable[[States, list[Entry]], None], states: States
     ) -> list[Entry]:
-        """Run a loop's body twice; a body met again in a state it was met in is not run again.
-
-        Without that, n loops inside each other would be run 2 to the power of n times.
-        """
-        entries: list[Entry] = []
         seen = self.seen.setdefault(id(node), [])
-        for _ in range(2):
-            self.budget.spend(1 + sum(len(before) for before, _, _ in seen))
-            for before, after, flows in seen:
-                if before == states:
-                    break
-            else:
-                before, flows = dict(states), []
-                body(states, flows)
-                after = dict(states)
-                seen.append((before, after, flows))
-            entries += flows
-            states.clear()
-            states.update(after)
-        self.budget.spend(len(entries))
-        return merge(entries, in_set_order)
+        return merge(two_rounds(body, states, seen, self.budget), in_set_order)
 
     def each(self, node: Node, states: States, out: list[Entry]) -> None:
         target, value, block = (

@@ -80,7 +80,7 @@ class Budget:
 
 
 def run_of_tokens(tokens: Tokens, first: int, last: int, states: States, out: list[Entry]) -> None:
-    """Go through tokens that are read one after the other: each name comes from where it was set."""
+    """Go through tokens read one after the other: each name comes from where it was set."""
     for place, name, variable, identifier in tokens.rows[first:last]:
         if variable:
             known = states.get(name)
@@ -130,6 +130,34 @@ def join(branches: Sequence[States], budget: Budget) -> States:
     return joined
 
 
+# What became of a loop's body in a state that it was read in before: state before, after, flows.
+Rounds = list[tuple[States, States, list[Entry]]]
+
+
+def two_rounds(
+    body: Callable[[States, list[Entry]], None], states: States, seen: Rounds, budget: Budget
+) -> list[Entry]:
+    """Read a loop's body twice, since its second round sees what the first one set.
+
+    A round that starts in a state in `seen` is not read again: otherwise n loops inside each other
+    would be read 2 to the power of n times.
+    """
+    entries: list[Entry] = []
+    for _ in range(2):
+        budget.spend(1 + len(states) * (1 + len(seen)))
+        known = next((one for one in seen if one[0] == states), None)
+        if known is None:
+            before, flows = dict(states), list[Entry]()
+            body(states, flows)
+            known = (before, dict(states), flows)
+            seen.append(known)
+        entries += known[2]
+        states.clear()
+        states.update(known[1])
+    budget.spend(len(entries))
+    return entries
+
+
 def normalized(entries: list[Entry], union: Union = unique) -> Flows:
     """Return the flows' shapes: relation and variables, numbered as they appear in the text.
 
@@ -153,6 +181,6 @@ def normalized(entries: list[Entry], union: Union = unique) -> Flows:
     numbers: dict[str, int] = {}
     shapes = []
     for name, relation, names in by_place.values():
-        sources = [numbers.setdefault(source, len(numbers)) for source in names]
-        shapes.append((relation, numbers.setdefault(name, len(numbers)), *sources))
+        parents = [numbers.setdefault(source, len(numbers)) for source in names]
+        shapes.append((relation, numbers.setdefault(name, len(numbers)), *parents))
     return shapes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from weightcut.metrics.code.dataflow import (
     Analysis,
     Budget,
     Entry,
-    Flows,
+    Rounds,
     States,
     Tokens,
     Undefined,
@@ -22,6 +22,7 @@ from weightcut.metrics.code.dataflow import (
     normalized,
     run_of_tokens,
     tokens,
+    two_rounds,
     variables,
 )
 from weightcut.metrics.code.languages import encode, grammar, parse
@@ -156,10 +157,10 @@ def _class_body(root: tree_sitter.Node) -> tree_sitter.Node | None:
 def _errors(root: tree_sitter.Node) -> int:
     """Count the nodes that stand for an error, going only where there are any."""
     cursor: Any = root.walk()
-    found = 0
+    found: int = 0
     while True:
         node = cursor.node
-        found += node.is_error or node.is_missing
+        found += int(node.is_error or node.is_missing)
         if node.has_error and cursor.goto_first_child():
             continue
         while not cursor.goto_next_sibling():
@@ -195,7 +196,7 @@ class _Run:
         self.names = grammar_.names
         self.fields = grammar_.fields
         self.alternative = grammar_.fields.get("alternative", -1)
-        self.seen: dict[int, list[tuple[States, States, list[Entry]]]] = {}
+        self.seen: dict[int, Rounds] = {}
 
     def visit(self, node: Node, states: States, out: list[Entry]) -> None:
         """Add the flows under a node to `out` and bring `states` up to date."""
@@ -330,25 +331,5 @@ class _Run:
         states: States,
         out: list[Entry],
     ) -> None:
-        """Read a loop twice, since its second round sees what the first one set.
-
-        A round that starts in a state it started in before is not read again: loops inside each
-        other would double the work at each level.
-        """
-        entries: list[Entry] = []
         seen = self.seen.setdefault(id(node), [])
-        for _ in range(2):
-            self.budget.spend(1 + len(states) * len(seen))
-            for before, after, flows in seen:
-                if before == states:
-                    break
-            else:
-                before, flows = dict(states), []
-                body(states, flows)
-                after = dict(states)
-                seen.append((before, after, flows))
-            entries += flows
-            states.clear()
-            states.update(after)
-        self.budget.spend(len(entries))
-        out += merge(entries)
+        out += merge(two_rounds(body, states, seen, self.budget))

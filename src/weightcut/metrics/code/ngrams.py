@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence, Set
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 EPSILON = 0.1  # Chen & Cherry (2014), method 1: what no match at all counts at an order
@@ -54,7 +55,7 @@ def grams(tokens: Sequence[str]) -> tuple[Bag, ...]:
     """Count the n-grams of orders 1 to 4; single tokens are keyed by themselves."""
     return (
         bag(tokens),
-        bag(list(zip(tokens, tokens[1:], strict=False))),
+        bag(list(pairwise(tokens))),
         bag(list(zip(tokens, tokens[1:], tokens[2:], strict=False))),
         bag(list(zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False))),
     )

@@ -32,8 +32,8 @@ def _table_order(names: tuple[str, ...]) -> tuple[str, ...]:
                 size *= 2
             kept = [name for name in table if name is not None]
             table = [None] * size
-            for name in kept:  # noqa: PLW2901
-                _insert(table, name)
+            for moved in kept:
+                _insert(table, moved)
     return tuple([name for name in table if name is not None])
 
 

@@ -157,7 +157,7 @@ class _Scanner:
                 end = text.find("\n", position) + 1 or len(text)
 
     def string_end(self, quote: str, start: int) -> int | None:
-        """Return where the string ends; None: it does not; negative: it broke off at a line's end."""
+        """Return where the string ends; None: nowhere; negative: it broke off at a line's end."""
         text = self.text
         if text.startswith(quote * 3, start):
             closing = _LONG[quote].match(text, start + 3)

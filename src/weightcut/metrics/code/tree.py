@@ -97,8 +97,8 @@ def read(
     fragment: its root is a body in braces put around the text. literals: take literal tokens too
     as tokens; otherwise they are left out, but for those whose text may differ from their name.
 
-    A string is one token, whatever is in it. A subtree's hash is made of its kind and of the hashes and fields of its children; it is
-    the same in every process, for it is made of numbers alone.
+    A string is one token, whatever is in it. A subtree's hash is made of its kind and of the hashes
+    and fields of its children; it is the same in every process, being made of numbers alone.
     """
     if root.child_count and not literals:
         try:
@@ -153,16 +153,15 @@ def _read_usual(root: tree_sitter.Node, reader: Reader, fragment: bool) -> Tree:
                         if skeleton.special or inside > 0:
                             kept.append(skeleton)
                 else:
-                    item = here + (field << 16)
                     odd = broken and _odd(node, here)
-                    if odd or what and not what & _COMMENT:
+                    if odd or (what and not what & _COMMENT):
                         kinds.append(here)
                         starts.append(node.start_byte)
                         ends.append(node.end_byte)
                     if odd:
                         items.append(zlib.crc32(str(node).encode()) | _ODD)
                     elif not what & _COMMENT if whole else what & _NAMED:
-                        items.append(item)
+                        items.append(here + (field << 16))
                     if inside > 0:
                         kept.append(Node(here, field, place, len(kinds), [], False))
             if not across():
@@ -199,7 +198,7 @@ def _read_any(root: tree_sitter.Node, reader: Reader, fragment: bool, literals: 
     kinds: list[int] = []
     starts: list[int] = []
     ends: list[int] = []
-    cursor = root.walk()
+    cursor: Any = root.walk()
     down, across, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
     # The node whose children are being read; those around it wait on the stack.
     kind, field, flags, first, mark = ROOT_KIND, 0, _NAMED, 0, 0
@@ -209,7 +208,7 @@ def _read_any(root: tree_sitter.Node, reader: Reader, fragment: bool, literals: 
     stack: list[tuple[int, int, int, int, int, int, bool, list[Node], list[int]]] = []
     while True:
         node = cursor.node
-        here = node.kind_id  # type: ignore[union-attr]
+        here = node.kind_id
         what = flags_of[here]
         label = (cursor.field_id or 0) if what & _NAMED else 0
         if down():

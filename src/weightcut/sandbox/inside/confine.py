@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import platform
 import resource
 import signal
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from weightcut.sandbox.inside import kernel, landlock, seccomp
 
-_FIRST_CLOSED = 8
-"""Descriptors 0-2 are the standard streams; the others are named in `program`."""
 OUT_OF_THE_WAY = 64
 """Descriptors from here on are never places of a child."""
 _FILE_BYTES = 1 << 20
@@ -32,9 +33,18 @@ class Confinement(NamedTuple):
 
 
 def prepare(
-    scratch: Path, user: int | None, library: Path, *, files: bool, calls: bool
+    scratch: Path,
+    user: int | None,
+    library: Path,
+    *,
+    files: bool,
+    calls: bool,
+    extra: Iterable[str] = (),
 ) -> Confinement:
-    """Make ready the rule set (`files`) and the system call filter (`calls`) for `scratch`."""
+    """Make ready the rule set (`files`) and the system call filter (`calls`) for `scratch`.
+
+    `extra` system calls are let through beside the usual ones.
+    """
     rules = code = None
     if files:
         readable = [library, *map(Path, (*_SYSTEM, *_DEVICES))]
@@ -42,14 +52,14 @@ def prepare(
         rules = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, OUT_OF_THE_WAY)
         os.close(made)
     if calls:
-        code = seccomp.Filter(seccomp.program(platform.machine()))
+        code = seccomp.Filter(seccomp.program(platform.machine(), extra))
     return Confinement(str(scratch), user, rules, code)
 
 
-def enter(confinement: Confinement, parent: int, cpu_seconds: int, memory: int) -> None:
-    """Give up everything that a program must not have; the caller has placed descriptors 0-5.
+def enter(confinement: Confinement, parent: int, first_closed: int) -> None:
+    """Give up everything that a program must not have.
 
-    `cpu_seconds` and `memory` (bytes of address space) are the kernel's own, hard limits.
+    The caller has put the descriptors below `first_closed` in their places; the rest is closed.
     """
     os.chdir(confinement.scratch)
     if confinement.user is not None:
@@ -63,17 +73,29 @@ def enter(confinement: Confinement, parent: int, cpu_seconds: int, memory: int) 
     kernel.hide()
     if confinement.rules is not None:
         landlock.restrict(confinement.rules)
-    os.closerange(_FIRST_CLOSED, os.sysconf("SC_OPEN_MAX"))
-    for limit, value in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, _FILE_BYTES),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES),
-        (resource.RLIMIT_CPU, cpu_seconds),
-        (resource.RLIMIT_AS, memory),
-    ):
-        _, most = resource.getrlimit(limit)
-        least = value if most == resource.RLIM_INFINITY else min(value, most)
-        resource.setrlimit(limit, (least, least))
+    os.closerange(first_closed, os.sysconf("SC_OPEN_MAX"))
+    _set(resource.RLIMIT_CORE, 0)
+    _set(resource.RLIMIT_FSIZE, _FILE_BYTES)
+    _set(resource.RLIMIT_NOFILE, _OPEN_FILES)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     if confinement.filter is not None:
         confinement.filter.install()
+
+
+def limit(cpu: float, memory: int) -> None:
+    """Set the kernel's own, hard limits: CPU seconds (a backstop), bytes of address space."""
+    _set(resource.RLIMIT_CPU, math.ceil(cpu) + 1)
+    _set(resource.RLIMIT_AS, memory)
+
+
+def limit_once(cpu: float, memory: int) -> None:
+    """Set soft limits for one run of many, `cpu` from now on."""
+    _set(resource.RLIMIT_CPU, math.ceil(time.process_time() + cpu) + 1, hard=False)
+    _set(resource.RLIMIT_AS, memory, hard=False)
+
+
+def _set(kind: int, value: int, *, hard: bool = True) -> None:
+    _, most = resource.getrlimit(kind)
+    if most != resource.RLIM_INFINITY:
+        value = min(value, most)
+    resource.setrlimit(kind, (value, value if hard else most))

@@ -9,7 +9,6 @@ solution, so no object that claims to equal everything can be of use.
 from __future__ import annotations
 
 import builtins
-import importlib
 import operator
 import os
 import sys
@@ -132,8 +131,8 @@ class Peer:
             return self._theirs[body]
         if tag == "builtin" and isinstance(kind := getattr(builtins, body), type):
             return kind
-        if tag == "module" and body.partition(".")[0] in sys.stdlib_module_names:
-            return importlib.import_module(body)
+        if tag == "module" and isinstance(module := sys.modules.get(body), types.ModuleType):
+            return module
         raise TypeError(f"{tag!r} is not part of the protocol")
 
 

@@ -1,4 +1,4 @@
-"""What a confined child does: run a program, a solution, or the test of a solution.
+"""What a confined child does: run a program, or a solution that another process tests.
 
 How *passed* is proven. The child gets a secret of 16 bytes together with its program, and writes
 it to the report pipe once the program has reached its last line. While the program runs, the one
@@ -6,7 +6,7 @@ function that knows the secret lies on the interpreter's value stack, where no n
 or container refers to it. The doors that could still lead there from Python (the garbage
 collector's lists, tracing, code objects made by hand, ctypes, other interpreters) end the process.
 Native code that reads its own process's memory could find it: a test run therefore keeps the secret
-in the test's process, which runs no line of the solution.
+in the test's process (`judge`), which runs no line of the solution.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from weightcut.sandbox.inside.peer import Names, Peer
+from weightcut.sandbox.inside.peer import Peer
 from weightcut.sandbox.inside.wire import Disconnected, Pipes
 
+PLACES = range(9)
 REPORT, RECEIVE, SEND, SOURCE, LIBRARY = 3, 4, 5, 6, 7
 """Descriptors: the report, the other process of a test run, the program, the standard library."""
 SECRET_BYTES = 16
@@ -39,18 +40,10 @@ _BLOCKED = ("gaierror", "herror")
 
 
 def program() -> None:
-    """Run one program; what follows `_hold` in it is never reached by another way."""
+    """Run one program that has this process to itself."""
     _bar_doors()
     namespace = _module("__main__").__dict__
-    _run(namespace)
-
-
-def test() -> None:
-    """Run the test of a solution that lives in the other process."""
-    peer = Peer(Pipes(RECEIVE, SEND), {}, guarded=True)
-    names = Names(peer)
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    _run(names, before=lambda: peer.wait([]))
+    run(namespace)
 
 
 def solution() -> None:
@@ -77,7 +70,11 @@ def solution() -> None:
         os._exit(MEMORY_EXIT)
 
 
-def _run(namespace: dict[str, Any], before: Callable[[], Any] = lambda: None) -> None:
+def run(
+    namespace: dict[str, Any], before: Callable[[], Any] = lambda: None
+) -> types.CodeType | None:
+    """Run the program in SOURCE and report; returns its code if it could be read."""
+    code = None
     report: list[Callable[[Any], None]] = []
     try:
         before()
@@ -87,6 +84,7 @@ def _run(namespace: dict[str, Any], before: Callable[[], Any] = lambda: None) ->
         os.write(REPORT, json.dumps({"error": _classify(error)}).encode())
         _explain(error, namespace)
     sys.stdout.flush()
+    return code
 
 
 def _explain(error: BaseException, namespace: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 It speaks with `weightcut.sandbox.worker` over one socket. It never reads a program, a test or a
 secret: those arrive as descriptors, which only the child that they are meant for reads. One run at
-a time; the children of a run are dead and reaped before it is answered.
+a time; what ran the solution is dead and reaped before it is answered.
 """
 
 from __future__ import annotations
@@ -12,19 +12,15 @@ import fcntl
 import gc
 import importlib
 import json
-import math
 import os
-import select
-import signal
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from weightcut.sandbox.inside import confine, kernel, peer, program
+from weightcut.sandbox.inside import confine, judge, kernel, peer, program, watch
 
 _PRELOADED = """
     abc bisect calendar cmath collections.abc copy datetime decimal fractions functools hashlib
@@ -34,28 +30,79 @@ _PRELOADED = """
 _MAX_DESCRIPTORS = 8
 
 
-class Limits(NamedTuple):
-    """CPU seconds, bytes, and seconds in which a run may neither compute nor wait for a CPU."""
+class Server:
+    """The state of the fork server: the ways into confinement, and the judge if one is alive."""
 
-    cpu: float
-    memory: int
-    idle: float
+    def __init__(self, connection: socket.socket, settings: Any) -> None:
+        self._caller = connection
+        library = _library()
+        self._roles = {
+            role: confine.prepare(
+                Path(place["scratch"]),
+                place["user"],
+                library,
+                files=settings["files"],
+                calls=settings["calls"],
+                extra=judge.CALLS if role == "test" else (),
+            )
+            for role, place in settings["roles"].items()
+        }
+        for name in _PRELOADED:
+            importlib.import_module(name)
+        sys.path[:] = [path for path in sys.path if Path(path).is_relative_to(library)]
+        self._null = os.open(os.devnull, os.O_RDWR)
+        self._way = self._null
+        if any(place.user is not None for place in self._roles.values()):
+            self._way = _reach_library(library) or self._null
+        self._judge: watch.Child | None = None
 
+    def run(self, roles: list[str], limits: watch.Limits, descriptors: list[int]) -> watch.Outcome:
+        """Do one run: `descriptors` are output, report, then one source for each role."""
+        output, report, source, *test_source = descriptors
+        places = [self._null, output, output, report, self._null, self._null, source, self._way]
+        if roles == ["program"]:
+            return watch.watch([self._fork("program", places, limits)], limits, self._caller)
+        if self._judge is None:
+            self._judge = self._new_judge()
+        jury = self._judge._replace(spent=watch.cpu(self._judge._replace(spent=0.0)))
+        (from_test, to_solution), (from_solution, to_test) = os.pipe(), os.pipe()
+        places[program.RECEIVE], places[program.SEND] = from_test, to_test
+        solution = self._fork("solution", places, limits)
+        assert jury.channel is not None
+        socket.send_fds(
+            jury.channel,
+            [json.dumps(limits).encode()],
+            [output, report, from_solution, to_solution, *test_source],
+        )
+        for pipe in (from_test, to_solution, from_solution, to_test):
+            os.close(pipe)
+        outcome = watch.watch([solution, jury], limits, self._caller)
+        if outcome.said == judge.SPENT:
+            watch.dismiss(jury)
+        if outcome.said != judge.REUSABLE:
+            self._judge = None
+        return outcome
 
-class Child(NamedTuple):
-    """A running child, and what it was."""
+    def tidy(self) -> None:
+        """Remove the empty scratch folders: the caller does so too, unless it was killed."""
+        folders = [Path(role.scratch) for role in self._roles.values()]
+        for folder in (*folders, folders[0].parent):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
-    role: str
-    pid: int
-    pidfd: int
+    def _new_judge(self) -> watch.Child:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        places = [self._null] * len(program.PLACES)
+        places[program.LIBRARY], places[judge.CHANNEL] = self._way, theirs.fileno()
+        child = self._fork("test", places, None)
+        theirs.close()
+        return child._replace(channel=ours)
 
-
-class End(NamedTuple):
-    """How a child ended: exit code (negative: signal) and CPU seconds."""
-
-    role: str
-    code: int
-    cpu: float
+    def _fork(self, role: str, places: list[int], limits: watch.Limits | None) -> watch.Child:
+        pid = os.fork()
+        if pid == 0:
+            _become(role, self._roles[role], places, limits)
+        return watch.Child(role, pid, os.pidfd_open(pid))
 
 
 def main() -> None:
@@ -65,24 +112,7 @@ def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     settings = json.loads(connection.recv(1 << 16))
     os.sched_setaffinity(0, {settings["cpu"]})
-    library = _library()
-    roles = {
-        role: confine.prepare(
-            Path(place["scratch"]),
-            place["user"],
-            library,
-            files=settings["files"],
-            calls=settings["calls"],
-        )
-        for role, place in settings["roles"].items()
-    }
-    for name in _PRELOADED:
-        importlib.import_module(name)
-    sys.path[:] = [path for path in sys.path if Path(path).is_relative_to(library)]
-    null = os.open(os.devnull, os.O_RDWR)
-    way = null
-    if any(place.user is not None for place in roles.values()):
-        way = _reach_library(library) or null
+    server = Server(connection, settings)
     peer.rehearse()
     program.forget_native()
     gc.freeze()
@@ -90,46 +120,23 @@ def main() -> None:
     while True:
         data, descriptors, _, _ = socket.recv_fds(connection, 1 << 16, _MAX_DESCRIPTORS)
         if not data:
+            server.tidy()
             return
         request = json.loads(data)
-        limits = Limits(request["cpu"], request["memory"], request["idle"])
-        children = _start(request["roles"], roles, descriptors, (null, way), limits)
+        outcome = server.run(request["roles"], watch.Limits(*request["limits"]), descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
-        ends, reason = _watch(children, limits, connection)
-        answer = {"ends": [end._asdict() for end in ends], "reason": reason}
+        answer = {"ends": [end._asdict() for end in outcome.ends], "reason": outcome.reason}
         with contextlib.suppress(BrokenPipeError):
             connection.send(json.dumps(answer).encode())
 
 
-def _start(
-    names: list[str],
-    roles: Mapping[str, confine.Confinement],
-    descriptors: list[int],
-    shared: tuple[int, int],
-    limits: Limits,
-) -> list[Child]:
-    """Fork the children of one run: `descriptors` are output, report, then one source each."""
-    output, report, *sources = descriptors
-    null, way = shared
-    pipes: list[int] = []
-    if len(names) == 2:
-        (first_in, second_out), (second_in, first_out) = os.pipe(), os.pipe()
-        pipes = [first_in, first_out, second_in, second_out]
-    children = []
-    for index, name in enumerate(names):
-        own = pipes[2 * index : 2 * index + 2] or [null, null]
-        places = [null, output, output, report, *own, sources[index], way]
-        pid = os.fork()
-        if pid == 0:
-            _become(name, roles[name], places, limits)
-        children.append(Child(name, pid, os.pidfd_open(pid)))
-    for pipe in pipes:
-        os.close(pipe)
-    return children
-
-
-def _become(role: str, confinement: confine.Confinement, places: list[int], limits: Limits) -> None:
+def _become(
+    role: str,
+    confinement: confine.Confinement,
+    places: list[int],
+    limits: watch.Limits | None,
+) -> None:
     """Be the child: put the descriptors in their places, confine, run; never returns."""
     code = 1
     try:
@@ -139,8 +146,10 @@ def _become(role: str, confinement: confine.Confinement, places: list[int], limi
         ]
         for place, descriptor in enumerate(moved):
             os.dup2(descriptor, place)
-        confine.enter(confinement, parent, math.ceil(limits.cpu) + 1, limits.memory)
-        os.write(program.REPORT, program.CONFINED)
+        confine.enter(confinement, parent, len(places))
+        if limits is not None:
+            confine.limit(limits.cpu, limits.memory)
+            os.write(program.REPORT, program.CONFINED)
         gc.enable()
         _ROLES[role]()
         code = 0
@@ -156,72 +165,8 @@ def _become(role: str, confinement: confine.Confinement, places: list[int], limi
 _ROLES: Mapping[str, Callable[[], None]] = {
     "program": program.program,
     "solution": program.solution,
-    "test": program.test,
+    "test": judge.judge,
 }
-
-
-def _watch(
-    children: list[Child], limits: Limits, connection: socket.socket
-) -> tuple[list[End], str]:
-    """Wait for the children, kill them at a limit or when the caller is gone, reap them all.
-
-    Time spent waiting for a CPU counts for nothing, so that a loaded machine fails no program.
-    """
-    started, reason = time.monotonic(), ""
-    running, ends = {child.pidfd: child for child in children}, list[End]()
-    poll = select.poll()
-    for pidfd in running:
-        poll.register(pidfd, select.POLLIN)
-    poll.register(connection.fileno(), select.POLLHUP)
-    patience = min(limits.cpu, limits.idle)
-    while running:
-        ready = poll.poll(max(1, math.ceil(patience * 1000)))
-        for descriptor, _ in ready:
-            if descriptor not in running:
-                poll.unregister(descriptor)
-                reason = "abandoned"
-                continue
-            child = running.pop(descriptor)
-            ends.append(_reap(child))
-            poll.unregister(descriptor)
-            os.close(descriptor)
-            if child.role == "test" and not reason:
-                reason = "over"
-        if not ready:
-            used = sum(end.cpu for end in ends) + sum(map(_cpu, running.values()))
-            queued = sum(map(_queued, running.values()))
-            idle = time.monotonic() - started - used - queued
-            if used >= limits.cpu:
-                reason = "cpu"
-            elif idle >= limits.idle:
-                reason = "idle"
-            patience = min(limits.cpu - used, limits.idle - idle)
-        if reason:
-            for pidfd in running:
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    return ends, reason
-
-
-def _reap(child: Child) -> End:
-    _, status, usage = os.wait4(child.pid, 0)
-    return End(child.role, os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime)
-
-
-def _cpu(child: Child) -> float:
-    """Return the CPU seconds of a live child (its clock's number: see clock_getcpuclockid(3))."""
-    try:
-        return time.clock_gettime((~child.pid << 3) | 2)
-    except OSError:
-        return 0.0
-
-
-def _queued(child: Child) -> float:
-    """Return the seconds for which a child was ready to run and had no CPU."""
-    try:
-        text = Path(f"/proc/{child.pid}/schedstat").read_text()
-    except OSError:
-        return 0.0
-    return int(text.split()[1]) / 1e9
 
 
 def _library() -> Path:
