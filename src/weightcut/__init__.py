@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from weightcut.api import compress_model, evaluate_tradeoff, load_study
+    from weightcut.api import compress_model, evaluate_tradeoff
+    from weightcut.study.spec import load_study
 
 __all__ = ["compress_model", "evaluate_tradeoff", "load_study"]
 
@@ -14,6 +15,7 @@ def __getattr__(name: str) -> object:
     # Lazily, so that importing a part of the package does not import the rest of it.
     if name in __all__:
         from weightcut import api
+        from weightcut.study.spec import load_study
 
-        return getattr(api, name)
+        return {**vars(api), "load_study": load_study}[name]
     raise AttributeError(f"module 'weightcut' has no attribute {name!r}")

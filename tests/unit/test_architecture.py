@@ -91,7 +91,8 @@ def test_light_folders_import_without_torch() -> None:
     code = (
         "import sys\n"
         f"for name in {HEAVY!r}: sys.modules[name] = None\n"
-        f"import importlib\nfor name in {_modules_of(LIGHT_FOLDERS)!r}: importlib.import_module(name)"
+        f"import importlib\n"
+        f"for name in {_modules_of(LIGHT_FOLDERS)!r}: importlib.import_module(name)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

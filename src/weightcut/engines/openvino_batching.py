@@ -18,8 +18,9 @@ from weightcut.errors import BrokenInput, NotHere, WeightcutError
 from weightcut.models.tokenizer import Tokenizer
 from weightcut.records import Completion, FinishReason, Request
 
-_CACHE_SHARE = 0.25  # of the free memory; the pipeline may hold twice what is asked for
-_PREFILL_TOKENS = 4096  # prompt tokens in one step
+_CACHE_SHARE = 0.5  # of the free memory
+_BLOCK = 32  # tokens in one block of the cache, on the CPU
+_PREFILL_TOKENS = 2048  # in one step; longer prompts are read in pieces
 _CANDIDATES = 1 << 16
 
 
@@ -76,8 +77,9 @@ class Answer:
 class PagedBatching:
     """Continuous batching by openvino_genai; a sequence that ends makes room for the next one.
 
-    cache_bytes: of keys and values, for each token. As many requests are under way as `limit` and
-    a share of the free memory allow, so that no sequence is ever thrown out and read again.
+    cache_bytes: of keys and values, for each token. The cache has room for the `limit` longest of
+    the requests at once, or for what a share of the free memory holds, so that no sequence is ever
+    thrown out and read again; it never grows (a copy would need it twice).
     """
 
     def __init__(
@@ -88,35 +90,22 @@ class PagedBatching:
         limit: int,
         cache_bytes: float,
     ) -> None:
-        import openvino_genai as genai
-
-        self._folder, self._tokenizer, self._limit = folder, tokenizer, limit
-        self._cache_bytes = cache_bytes
+        self._folder, self._properties = folder, dict(properties)
+        self._tokenizer, self._limit = tokenizer, limit
+        self._block_bytes = cache_bytes * _BLOCK
         self._numbers = itertools.count()
-        scheduler = genai.SchedulerConfig()
-        scheduler.enable_prefix_caching = False
-        scheduler.max_num_seqs = limit
-        scheduler.max_num_batched_tokens = _PREFILL_TOKENS
-        scheduler.dynamic_split_fuse = False
-        scheduler.cache_size = 0  # grows with what the requests under way need
-        try:
-            self._pipeline = genai.ContinuousBatchingPipeline(
-                folder, scheduler, "CPU", dict(properties)
-            )
-        except RuntimeError as error:
-            raise BrokenInput(
-                f"OpenVINO cannot open the model: {last_line(error)}", place=str(folder)
-            ) from error
+        self._pipeline: Any = None
+        self._blocks = 0
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
         """Yield each answer as it ends."""
+        self._make_room(requests)
         waiting = deque(Answer(request) for request in requests)
         active: list[Answer] = []
-        room = psutil.virtual_memory().available * _CACHE_SHARE / self._cache_bytes
         start = time.perf_counter()
         try:
             while waiting or active:
-                self._admit(waiting, active, room)
+                self._admit(waiting, active)
                 self._step()
                 now = time.perf_counter() - start
                 for answer in active:
@@ -131,18 +120,47 @@ class PagedBatching:
             while active and self._pipeline.has_non_finished_requests():
                 self._pipeline.step()
 
-    def _admit(self, waiting: deque[Answer], active: list[Answer], room: float) -> None:
-        used = sum(_longest(answer.request) for answer in active)
+    def _make_room(self, requests: Sequence[Request]) -> None:
+        """Open the pipeline with a cache for these requests, unless it is open with such a one."""
+        needs = sorted((_blocks(request) for request in requests), reverse=True)[: self._limit]
+        if sum(needs) <= self._blocks:
+            return
+        self._pipeline = None  # before memory is counted and taken again
+        room = int(psutil.virtual_memory().available * _CACHE_SHARE / self._block_bytes)
+        if needs[0] > room:
+            raise NotHere(
+                f"a sequence of {needs[0] * _BLOCK} tokens needs "
+                f"{needs[0] * self._block_bytes / 1e9:.1f} GB of key-value cache, more than this "
+                "machine has to spare"
+            )
+        self._blocks = min(sum(needs), room)
+        self._pipeline = self._open(self._blocks)
+
+    def _open(self, blocks: int) -> Any:
+        import openvino_genai as genai
+
+        scheduler = genai.SchedulerConfig()
+        scheduler.enable_prefix_caching = False
+        scheduler.max_num_seqs = self._limit
+        scheduler.max_num_batched_tokens = _PREFILL_TOKENS
+        scheduler.dynamic_split_fuse = True  # a prompt of any length fits
+        scheduler.cache_size = 0
+        scheduler.num_kv_blocks = blocks
+        try:
+            return genai.ContinuousBatchingPipeline(
+                self._folder, scheduler, "CPU", self._properties
+            )
+        except RuntimeError as error:
+            raise BrokenInput(
+                f"OpenVINO cannot open the model: {last_line(error)}", place=str(self._folder)
+            ) from error
+
+    def _admit(self, waiting: deque[Answer], active: list[Answer]) -> None:
+        free = self._blocks - sum(_blocks(answer.request) for answer in active)
         while waiting and len(active) < self._limit:
-            need = _longest(waiting[0].request)
-            if active and used + need > room:
+            free -= _blocks(waiting[0].request)
+            if free < 0:
                 return
-            if need > room:
-                raise NotHere(
-                    f"a sequence of {need} tokens needs {need * self._cache_bytes / 1e9:.1f} GB "
-                    "of key-value cache, more than this machine has to spare"
-                )
-            used += need
             active.append(self._submit(waiting.popleft()))
 
     def _submit(self, answer: Answer) -> Answer:
@@ -284,8 +302,9 @@ def last_line(error: BaseException) -> str:
     return lines[-1][:300] if lines else type(error).__name__
 
 
-def _longest(request: Request) -> int:
-    return len(request.prompt_ids) + request.max_new_tokens
+def _blocks(request: Request) -> int:
+    """Return the cache blocks that a request may come to need, one to spare included."""
+    return -(-(len(request.prompt_ids) + request.max_new_tokens) // _BLOCK) + 1
 
 
 def _pad_left(

@@ -24,17 +24,18 @@ def parses(code: str, lang: str = "python") -> bool:
     if not code.strip() or len(code) > LONGEST:
         return False
     if lang == "python":
-        return _python_parses(code)
+        return python_error(code) is None
     root, _, _ = best_parse(encode(code), lang)
     return not root.has_error
 
 
-def _python_parses(code: str) -> bool:
+def python_error(code: str) -> Exception | None:
+    """Return what keeps a text from being Python, None where nothing does; warns of nothing."""
     # The list of warning filters belongs to the whole process: one thread at a time may change it.
     with _warnings_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             ast.parse(code)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return False
-    return True
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            return error
+    return None

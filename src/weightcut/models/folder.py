@@ -11,30 +11,39 @@ from weightcut.models.digest import folder_bytes, folder_digest
 from weightcut.models.safetensors import TensorInfo, read_header
 from weightcut.models.scripted import ScriptedModel
 from weightcut.models.tokenizer import load_tokenizer
-from weightcut.records import Checkpoint
+from weightcut.records import Checkpoint, Format
 
+_GRAPH = "openvino_model.xml"
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def folder_checkpoint(
     folder: Path, reference: str, origin: str, notes: tuple[str, ...] = ()
 ) -> Checkpoint:
-    """Return the checkpoint in a folder, of format `hf` or `scripted`, after checking it.
+    """Return the checkpoint in a folder, of format `hf`, `openvino` or `scripted`, checked.
+
+    The number of weights of a compressed OpenVINO model is not known: it is given as 0.
 
     Raises BrokenInput naming the file that is missing, incomplete or corrupt, and UsageError for a
     folder that holds something else than a model.
     """
     folder = folder.resolve()
-    scripted = (folder / "scripted.json").is_file()
-    if scripted:
+    kind: Format = "hf"
+    parameters = 0
+    if (folder / "scripted.json").is_file():
+        kind = "scripted"
         ScriptedModel.load(folder)
-        parameters = 0
+    elif (folder / _GRAPH).is_file():
+        kind = "openvino"
+        for name in ("openvino_model.bin", "config.json"):
+            _present(folder, name)
+        load_tokenizer(folder)
     else:
         parameters = _check(folder)
     return Checkpoint(
         reference=reference,
         path=folder,
-        format="scripted" if scripted else "hf",
+        format=kind,
         digest=folder_digest(folder),
         origin=origin,
         notes=notes,

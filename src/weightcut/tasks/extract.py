@@ -15,11 +15,11 @@ The rules, in order:
 
 from __future__ import annotations
 
-import ast
 import re
 import textwrap
-import warnings
 from typing import NamedTuple
+
+from weightcut.metrics.parses import python_error
 
 _FENCE = re.compile(
     r"^[ \t]*(```+|~~~+)[^\n`]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE
@@ -86,23 +86,14 @@ def strip_docstrings(code: str) -> str:
     return _DOCSTRING.sub("", code)
 
 
-def parses(code: str) -> bool:
-    """Return whether the code is valid Python."""
-    return bool(code.strip()) and _broken_line(code) is None
-
-
 def _broken_line(text: str) -> int | None:
     """Return None for valid Python, else the number of leading lines that may still be valid."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.parse(text)
-    except SyntaxError as error:
-        # The line of an unclosed bracket or string is where it opens: the line to cut at.
-        return max(0, (error.lineno or text.count("\n") + 1) - 1)
-    except (ValueError, RecursionError, MemoryError):
-        return text.count("\n")
-    return None
+    error = python_error(text)
+    if error is None:
+        return None
+    # The line of an unclosed bracket or string is where it opens: the line to cut at.
+    line = error.lineno if isinstance(error, SyntaxError) else None
+    return max(0, (line or text.count("\n") + 1) - 1)
 
 
 def _fenced(answer: str, entry_point: str) -> str | None:

@@ -11,12 +11,12 @@ from pydantic import Field
 from weightcut.metrics.codebleu import codebleu
 from weightcut.metrics.degenerate import repetition
 from weightcut.metrics.execution import run_tests
+from weightcut.metrics.parses import parses
 from weightcut.records import Completion, Record, Sample, Scores
 from weightcut.tasks.extract import (
     Extracted,
     complete_python,
     extract_python,
-    parses,
     strip_docstrings,
 )
 

@@ -1,4 +1,4 @@
-"""What the tests of pruning and distillation share: text that can be learned, and a model's logits."""
+"""What the tests of pruning and distillation share: learnable text, and a model's logits."""
 
 from __future__ import annotations
 

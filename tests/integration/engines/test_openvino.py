@@ -152,6 +152,14 @@ def test_more_requests_than_fit_and_a_consumer_that_leaves_early(llama: Family) 
         assert_greedy(llama.model, asked, answers(session, asked))
 
 
+def test_a_prompt_longer_than_a_step_is_read_in_pieces(llama: Family) -> None:
+    (short,) = llama.requests()[:1]
+    long = short.model_copy(update={"prompt_ids": short.prompt_ids * 60, "max_new_tokens": 4})
+    assert len(long.prompt_ids) > 2048
+    asked = [long, short.model_copy(update={"id": "short"})]
+    assert_greedy(llama.model, asked, answers(llama.session, asked))
+
+
 def test_ignore_stop_gives_exactly_the_tokens_asked_for(llama: Family) -> None:
     asked = llama.requests(max_new_tokens=9, stop_ids=tuple(range(512)), ignore_stop=True)
     for answer in answers(llama.session, asked).values():

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weightcut.metrics.parses import parses
 from weightcut.tasks.extract import (
     complete_python,
     extract_python,
-    parses,
     preamble,
     runnable,
     strip_docstrings,
