@@ -19,8 +19,8 @@ def profile(
     concurrency: Annotated[
         str, typer.Option(help="Numbers of concurrent sequences, separated by commas.")
     ] = "1,8,32",
-    prompts: Annotated[int, typer.Option(min=1, help="Prompts timed one at a time.")] = 24,
-    new_tokens: Annotated[int, typer.Option(min=2, help="Tokens of every timed answer.")] = 64,
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts timed one at a time.")] = 20,
+    new_tokens: Annotated[int, typer.Option(min=2, help="Tokens of every timed answer.")] = 48,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Keep the run, with raw readings, here.")
     ] = None,

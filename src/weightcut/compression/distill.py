@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from weightcut.compression.chat_windows import as_chats
 from weightcut.compression.distillation_loss import distillation_loss, divergence
 from weightcut.compression.files import bytes_by_part
 from weightcut.compression.hf_io import load_causal_lm, save_causal_lm
 from weightcut.compression.method import Context, Requirements
 from weightcut.compression.training import Schedule, autocast, has_bfloat16, train
 from weightcut.errors import BrokenInput, UsageError
-from weightcut.models.tokenizer import load_tokenizer
+from weightcut.models.digest import folder_digest
 from weightcut.records import Format, Record
 
 
@@ -34,8 +33,8 @@ class Distill(Record):
     """
 
     kind: Literal["distill"] = "distill"
-    steps: int = Field(120, ge=1, description="optimizer steps")
-    batch_size: int = Field(4, ge=1, description="windows per step")
+    steps: int = Field(50, ge=1, description="optimizer steps")
+    batch_size: int = Field(2, ge=1, description="windows per step")
     length: int = Field(256, ge=2, description="tokens per window")
     learning_rate: float = Field(3e-4, gt=0, description="peak learning rate of AdamW")
     warmup: int = Field(10, ge=0, description="steps of linear warm-up; a cosine to 0 follows")
@@ -45,17 +44,11 @@ class Distill(Record):
     alpha: float = Field(
         0.0, ge=0, le=1, description="share of the label loss; 0 imitates the teacher alone"
     )
-    chat: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="share of windows laid out as chats, if the model has a template",
-    )
     teacher: str = Field(
         "", description="folder of the teacher; empty: the model that the recipe started from"
     )
     validation_windows: int = Field(8, ge=1, description="held-out windows, of `length` tokens")
-    eval_every: int = Field(60, ge=1, description="steps between validations and checkpoints")
+    eval_every: int = Field(50, ge=1, description="steps between validations and checkpoints")
     patience: int = Field(
         0, ge=0, description="validations without improvement before it stops; 0: never"
     )
@@ -75,7 +68,7 @@ class Distill(Record):
             packages=("torch", "transformers", "accelerate"),
             memory_per_weight=18.0,
             base_memory=1_200_000_000 + 1_000_000 * self.batch_size * self.length,
-            seconds_per_weight=1.1e-11 * tokens,
+            seconds_per_weight=4e-11 * tokens,
             base_seconds=15.0,
             disk_per_weight=26.0,
         )
@@ -87,22 +80,20 @@ class Distill(Record):
         folder = Path(self.teacher).expanduser() if self.teacher else context.origin
         require_same_tokenizer(source, folder)
         blocks = context.texts("training", self.steps * self.batch_size, self.length)
-        windows, chats = as_chats(
-            shuffled(blocks.ids, context.seed), load_tokenizer(source), self.chat
-        )
+        windows = shuffled(blocks.ids, context.seed)
         held_out = context.texts("validation", self.validation_windows, self.length)
-        teacher = load_causal_lm(folder).requires_grad_(False)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        teacher = load_causal_lm(folder).requires_grad_(False).to(device)
         student = load_causal_lm(source)
         stored = student.dtype
-        student = student.float()
-        target = teacher.to("cuda") if torch.cuda.is_available() else teacher
+        student = student.to(device, torch.float32)
 
         def loss_of(model: Any, ids: Any) -> Any:
-            ours, theirs = _logits(model, target, ids)
+            ours, theirs = _logits(model, teacher, ids)
             return distillation_loss(ours, theirs, ids, self.temperature, self.alpha)
 
         def validate(model: Any) -> Mapping[str, float]:
-            return validation(model.eval(), target, torch.from_numpy(held_out.ids))
+            return validation(model.eval(), teacher, torch.from_numpy(held_out.ids))
 
         before = validate(student)
         record = train(
@@ -121,14 +112,12 @@ class Distill(Record):
             validation_before=before,
             validation_after=after,
             precision="bfloat16 on float32 weights" if has_bfloat16() else "float32",
-            teacher=(self.teacher and Path(self.teacher).name) or "the recipe's origin",
+            teacher=folder_digest(folder),
             teacher_parameters=sum(p.numel() for p in teacher.parameters()),
             text={
                 "source": blocks.source,
                 "digest": blocks.digest,
                 "tokens": int(blocks.ids.size),
-                "windows": len(windows),
-                "windows_as_chats": chats,
             },
             bytes_by_part=bytes_by_part(out),
         )

@@ -44,7 +44,7 @@ class PruneDepth(Record):
         None, ge=0, description="number of layers to remove; overrides ratio where given"
     )
     windows: int = Field(8, ge=1, description="calibration windows that the loss is measured on")
-    length: int = Field(256, ge=2, description="tokens of each calibration window")
+    length: int = Field(128, ge=2, description="tokens of each calibration window")
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"hf"})
     produces: ClassVar[Format] = "hf"
@@ -60,7 +60,7 @@ class PruneDepth(Record):
             packages=("torch", "transformers"),
             memory_per_weight=2.5,
             base_memory=1_200_000_000,
-            seconds_per_weight=2.2e-7 * self.windows * self.length / 2048,
+            seconds_per_weight=1.5e-10 * self.windows * self.length,
             base_seconds=6.0,
         )
 

@@ -51,8 +51,8 @@ class ProfileSpec(Record):
     """How speed is measured: equal prompts and equal answer lengths for every variant."""
 
     concurrency: tuple[int, ...] = (1, 8, 32)
-    prompts: int = Field(24, ge=1, description="different prompts timed one at a time")
-    new_tokens: int = Field(64, ge=2, description="tokens of every timed answer")
+    prompts: int = Field(20, ge=1, description="different prompts timed one at a time")
+    new_tokens: int = Field(48, ge=2, description="tokens of every timed answer")
 
 
 class StudySpec(Record):

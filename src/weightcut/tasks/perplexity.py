@@ -21,7 +21,7 @@ class Perplexity(Record):
     mode: ClassVar[Literal["likelihood"]] = "likelihood"
 
     kind: Literal["perplexity"] = "perplexity"
-    limit: int = Field(24, ge=1, description="windows of text")
+    limit: int = Field(16, ge=1, description="windows of text")
     length: int = Field(512, ge=8, description="tokens in a window")
     top_k: int = Field(
         1024, ge=1, description="entries of the baseline's distribution kept for each position"

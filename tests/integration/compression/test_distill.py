@@ -19,6 +19,7 @@ from weightcut.compression.distill import Distill, require_same_tokenizer
 from weightcut.compression.hf_io import load_causal_lm, remove_layers, save_causal_lm
 from weightcut.compression.training import last_checkpoint
 from weightcut.errors import BrokenInput, UsageError
+from weightcut.models.digest import folder_digest
 
 SMALL = {"steps": 12, "batch_size": 2, "length": 24, "warmup": 2, "eval_every": 4}
 SMALL |= {"validation_windows": 2, "learning_rate": 1e-3}
@@ -159,4 +160,18 @@ def test_a_teacher_of_ones_own(tmp_path: Path) -> None:
     method = Distill.model_validate({**SMALL, "teacher": str(teacher)})
     method.compress(student, empty(tmp_path / "out"), made)
     assert made.record["validation_before"]["kl"] > 0.01
-    assert made.record["teacher"] == "teacher"
+    assert made.record["teacher"] == folder_digest(teacher)
+
+
+@pytest.mark.model
+def test_the_bundled_model_learns_from_itself(tmp_path: Path) -> None:
+    from weightcut.models.resolve import resolve
+
+    teacher = resolve("smollm2-135m").path
+    model = load_causal_lm(teacher)
+    remove_layers(model, [14])
+    save_causal_lm(model, teacher, empty(tmp_path / "student"))
+    record = distill(
+        teacher, tmp_path / "student", tmp_path / "out", tmp_path / "scratch", steps=4, length=32
+    )
+    assert record["validation_after"]["kl"] < record["validation_before"]["kl"]
