@@ -172,6 +172,13 @@ def test_the_bundled_model_learns_from_itself(tmp_path: Path) -> None:
     remove_layers(model, [14])
     save_causal_lm(model, teacher, empty(tmp_path / "student"))
     record = distill(
-        teacher, tmp_path / "student", tmp_path / "out", tmp_path / "scratch", steps=4, length=32
+        teacher,
+        tmp_path / "student",
+        tmp_path / "out",
+        tmp_path / "scratch",
+        steps=8,
+        length=128,
+        warmup=2,
+        learning_rate=3e-5,
     )
     assert record["validation_after"]["kl"] < record["validation_before"]["kl"]
