@@ -46,7 +46,9 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON, not a Markdown table")
     args = parser.parse_args()
     task = HumanEval(limit=args.limit, max_new_tokens=args.max_new_tokens)
-    requests = task_requests(task, load_tokenizer(resolve(args.model).path), seed=0)
+    asked = task_requests(task, load_tokenizer(resolve(args.model).path), seed=0)
+    # Without stop texts, which the static contestant would have to be given apart: all end alike.
+    requests = [request.model_copy(update={"stop": ()}) for request in asked]
     rows = []
     for name in args.only or [STATIC, *ENGINES]:
         print(f"{name} ...", file=sys.stderr)
