@@ -120,7 +120,7 @@ def choose_layers(
     Greedy with lazy re-measurement (Minoux 1978): a layer's rise in loss, as last measured, stands
     for a lower bound on its rise now, since layers get dearer as others go. A round re-measures
     layers from the cheapest on and stops when the next bound is above the best fresh value. On the
-    models tried this measures a quarter of what a full search does, to the same loss.
+    models tried this measures a quarter of what a full search does, to nearly the same loss.
     """
     kept, removed = list(range(len(chain))), list[int]()
     rise = dict.fromkeys(kept, -math.inf)
