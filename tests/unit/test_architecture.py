@@ -32,9 +32,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "records", "hardware", "models", "data", "compression", "engines", "sandbox", "metrics",
         "tasks", "profiling", "store", "analysis", "reports",
     },
+    "routing": {"records", "store", "analysis", "engines", "sandbox"},
     "api": {"records", "models", "compression", "study", "store", "analysis", "hardware"},
 }  # fmt: skip
-HEAVY = ("torch", "transformers", "openvino", "openvino_genai", "nncf", "altair", "bitsandbytes")
+HEAVY = ("torch", "transformers", "openvino", "openvino_genai", "nncf", "altair", "bitsandbytes", "sklearn")
 LIGHT_FOLDERS = ("records", "store", "analysis", "reports", "cli")
 
 

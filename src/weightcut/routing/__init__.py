@@ -1,0 +1,1 @@
+"""Which variant answers which prompt: learnt from outcomes, calibrated, evaluated and served."""
