@@ -35,7 +35,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "routing": {"records", "store", "analysis", "engines", "sandbox"},
     "api": {"records", "models", "compression", "study", "store", "analysis", "hardware"},
 }  # fmt: skip
-HEAVY = ("torch", "transformers", "openvino", "openvino_genai", "nncf", "altair", "bitsandbytes", "sklearn")
+HEAVY = (
+    "torch",
+    "transformers",
+    "openvino",
+    "openvino_genai",
+    "nncf",
+    "altair",
+    "bitsandbytes",
+    "sklearn",
+)
 LIGHT_FOLDERS = ("records", "store", "analysis", "reports", "cli")
 
 
