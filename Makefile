@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint install benchmarks clean
+.PHONY: quickstart test install install-dev benchmarks clean
 
 quickstart: install
 	$(BIN)/weightcut run quickstart --out runs/quickstart
 
-test: install
+test: install-dev
 	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/ruff format --check src tests benchmarks examples
 	$(BIN)/mypy
@@ -17,12 +17,19 @@ test: install
 
 install: $(VENV)/installed
 
+# What the quickstart needs; the tests need every extra.
+install-dev: $(VENV)/installed-dev
+
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
-benchmarks: install
+benchmarks: install-dev
 	$(BIN)/python benchmarks/all.py
 
 clean:

@@ -4,9 +4,9 @@
     python benchmarks/generate.py --json > generate.json
 
 All contestants get the same prompts as token ids (the task's own, through the chat template),
-decode greedily up to --max-new-tokens, and hold at most --batch sequences at once. Each runs in a
-process of its own, one after the other; loading and a short warm-up are not counted. The static
-contestant is `model.generate` of transformers on left-padded batches of prompts sorted by length.
+and decode greedily up to --max-new-tokens. Each runs in a process of its own, one after the other;
+loading and a short warm-up are not counted. Static batches hold --batch sequences, our engines as
+many as they hold by themselves, or --max-batch. The static contestant is `model.generate` of transformers on left-padded batches of prompts sorted by length.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="smollm2-135m", help="any model reference")
     parser.add_argument("--limit", type=int, help="only the first tasks of HumanEval")
-    parser.add_argument("--batch", type=int, default=32, help="sequences at once")
+    parser.add_argument("--batch", type=int, default=32, help="sequences of a static batch")
+    parser.add_argument("--max-batch", type=int, help="sequences at once in our engines")
     parser.add_argument("--max-new-tokens", type=int, default=256)
     parser.add_argument("--only", choices=[STATIC, *ENGINES], action="append")
     parser.add_argument("--json", action="store_true", help="print JSON, not a Markdown table")
@@ -53,7 +54,8 @@ def main() -> int:
     for name in args.only or [STATIC, *ENGINES]:
         print(f"{name} ...", file=sys.stderr)
         try:
-            rows.append({"name": name, **contest(name, args.model, requests, args.batch)})
+            batch = args.batch if name == STATIC else args.max_batch
+            rows.append({"name": name, **contest(name, args.model, requests, batch)})
         except WeightcutError as error:
             rows.append({"name": name, "error": str(error)})
     done = {
@@ -68,7 +70,9 @@ def main() -> int:
     return 1 if any("error" in row for row in rows) else 0
 
 
-def contest(name: str, model: str, requests: Sequence[Request], batch: int) -> dict[str, Any]:
+def contest(
+    name: str, model: str, requests: Sequence[Request], batch: int | None
+) -> dict[str, Any]:
     """Run one contestant in a fresh process and return its figures."""
     about = () if name == STATIC else (ENGINES[name],)
     run: Callable[..., dict[str, Any]] = static if name == STATIC else engine
@@ -86,12 +90,14 @@ def make(model: str, kind: str = "transformers") -> Artifact:
 
 
 def engine(
-    artifact: Artifact, requests: Sequence[Request], batch: int, kind: str
+    artifact: Artifact, requests: Sequence[Request], batch: int | None, kind: str
 ) -> dict[str, Any]:
     """Submit all requests to one of our engines at once."""
-    opened = open_engine(Named(kind=kind, settings={"max_batch": batch}))
+    opened = open_engine(Named(kind=kind, settings={"max_batch": batch} if batch else {}))
     with opened.open(artifact) as session:
-        list(session.generate([r.model_copy(update={"max_new_tokens": 4}) for r in requests[:2]]))
+        warm_up = session.generate(requests)
+        next(warm_up)
+        warm_up.close()
         return measured(
             lambda: [len(c.token_ids) for c in session.generate(requests)], session.describe()
         )
