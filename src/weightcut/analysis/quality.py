@@ -24,6 +24,16 @@ from weightcut.analysis.statistics import (
 
 DEFECTS = frozenset({"degenerate", "repetition", "token_limit"})
 LIKELIHOOD_METRICS = ("perplexity", "bits_per_byte", "top1_agreement")
+_PER_TOKEN = {
+    "kl": "kl",
+    "top1_agreement": "agree",
+    "top1_accuracy": "right",
+    "flips_lost": "lost",
+    "flips_gained": "gained",
+    "pooled_mass": "pooled",
+}
+_OF_ITSELF = {"kl": 0.0, "top1_agreement": 1.0}
+"""What the baseline would measure against itself."""
 ALIASES = {"pass@1": "passed", "top1": "top1_agreement"}
 
 
@@ -110,11 +120,11 @@ def _summarize_likelihood(scores: Scores, settings: Settings, *, baseline: bool)
     if "bytes" in scores.by_sample:
         bits, text_bytes = stacked(scores, "nll", "bytes")
         add("bits_per_byte", bits / math.log(2), text_bytes)
-    for name, column in (("kl", "kl"), ("top1_agreement", "agree"), ("pooled_mass", "pooled")):
+    for name, column in _PER_TOKEN.items():
         if column in scores.by_sample:
             add(name, *stacked(scores, column, "tokens"))
-        elif baseline and name != "pooled_mass":
-            summary[name] = 0.0 if name == "kl" else 1.0
+        elif baseline and name in _OF_ITSELF:
+            summary[name] = _OF_ITSELF[name]
     none = {"value": None, "low": None, "high": None, "bits_per_byte": None}
     empty = {**none, "kl": None, "top1_agreement": None}
     return {**empty, **perplexity, **summary, "intervals": intervals}

@@ -97,13 +97,15 @@ def window_scores(
     """Score one window of text; the results are sums over its predicted positions.
 
     values: log-probabilities [length - 1, vocabulary]; row i predicts ids[i + 1].
-    Returns `nll` (nats) and `tokens`; with the baseline's entries also
+    Returns `nll` (nats), `tokens` and `right`, the positions whose most probable token is the one
+    that comes; with the baseline's entries also
 
     - `kl` (nats): KL(baseline || variant) where the baseline's top k are told apart and all other
       tokens are pooled into one bucket on both sides. Pooling can only lower a divergence (data
       processing inequality), so it is a lower bound of the exact KL, and exact for k = vocabulary;
     - `pooled`: the baseline's probability mass outside its top k, which tells how coarse that is;
-    - `agree`: positions where both have the same most probable token.
+    - `agree`: positions where both have the same most probable token;
+    - `lost`, `gained`: positions that go from right to wrong, and from wrong to right.
 
     A token that the variant holds for impossible gives an infinite nll or kl, never a NaN.
     """
@@ -115,6 +117,9 @@ def window_scores(
         "nll": -float(values[rows, ids[1:]].sum(dtype=np.float64)),
         "tokens": float(positions),
     }
+    best = values.argmax(axis=1)
+    right = best == ids[1:]
+    scores["right"] = float(right.sum())
     if reference is None:
         return scores
     if reference.ids.shape[0] != positions:
@@ -132,7 +137,10 @@ def window_scores(
         pooled = np.exp(rest)
     scores["kl"] = float(np.maximum(divergence, 0.0).sum())
     scores["pooled"] = float(pooled.sum())
-    scores["agree"] = float((values.argmax(axis=1) == reference.ids[:, 0]).sum())
+    scores["agree"] = float((best == reference.ids[:, 0]).sum())
+    was_right = reference.ids[:, 0] == ids[1:]
+    scores["lost"] = float((was_right & ~right).sum())
+    scores["gained"] = float((right & ~was_right).sum())
     return scores
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from weightcut.data.corpus import corpus_digest
 from weightcut.models.tokenizer import load_tokenizer
-from weightcut.records import Checkpoint, StudySpec
+from weightcut.records import Checkpoint, StudySpec, digest
 from weightcut.study.build import SPLITS, package_version
 from weightcut.study.worker import VERSIONS, open_task
+from weightcut.tasks.task import GenerationTask, LikelihoodTask, Noted
 
 
 def run_conditions(spec: StudySpec, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -26,9 +27,19 @@ def run_conditions(spec: StudySpec, checkpoint: Checkpoint) -> dict[str, Any]:
         "prompt_form": "chat template" if chat else "plain completion (no chat template)",
         "tasks": {task.kind: task.settings for task in spec.tasks},
         "task_modes": {task.kind: open_task(task).mode for task in spec.tasks},
+        "task_data": {task.kind: _data(open_task(task)) for task in spec.tasks},
         "profile": spec.profile.model_dump(mode="json") if spec.profile else None,
         "texts": {split: corpus_digest(split) for split in (*SPLITS, "evaluation")},
         "seed": spec.seed,
         "versions": {name: package_version(name) for name in VERSIONS}
         | {"python": platform.python_version()},
     }
+
+
+def _data(task: GenerationTask | LikelihoodTask) -> dict[str, Any]:
+    """Return a digest of all that a task asks and judges by, and what it says of its data."""
+    if isinstance(task, LikelihoodTask):
+        found = digest(list(task.documents()))
+    else:
+        found = digest([sample.model_dump(mode="json") for sample in task.items()])
+    return {"digest": found, "notes": list(task.notes()) if isinstance(task, Noted) else []}

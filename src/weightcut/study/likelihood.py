@@ -34,7 +34,7 @@ def measure_windows(
 
     folder: where the baseline leaves its top-k distributions, and the others find them.
     """
-    blocks = token_blocks(task.texts(), tokenizer, task.limit, task.length, source=task.kind)
+    blocks = token_blocks(task.documents(), tokenizer, task.limit, task.length, source=task.kind)
     todo = [i for i in range(len(blocks.ids)) if (f"{i:04d}", 0) not in done]
     rest = replace(blocks, ids=blocks.ids[todo], text_bytes=blocks.text_bytes[todo])
     for predicted in session.token_logprobs(rest) if todo else ():

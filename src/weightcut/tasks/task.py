@@ -47,6 +47,15 @@ class LikelihoodTask(Protocol):
     length: int
     top_k: int
 
-    def texts(self) -> Sequence[str]:
+    def documents(self) -> Sequence[str]:
         """Return the held-out documents, disjoint from every calibration and training text."""
+        ...
+
+
+@runtime_checkable
+class Noted(Protocol):
+    """A task of either kind that has something to say on its data; readers of results see it."""
+
+    def notes(self) -> Sequence[str]:
+        """Return sentences: what was left out, what was not measured here, and why."""
         ...

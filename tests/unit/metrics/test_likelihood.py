@@ -67,7 +67,7 @@ def test_against_itself_there_is_no_divergence() -> None:
 def test_nll_is_that_of_the_next_tokens() -> None:
     values = distributions(4, 3, 10)
     scores = window_scores(values, np.array([1, 2, 3, 4]))
-    assert set(scores) == {"nll", "tokens"}
+    assert set(scores) == {"nll", "tokens", "right"}
     assert scores["nll"] == pytest.approx(-(values[0, 2] + values[1, 3] + values[2, 4]), rel=1e-6)
 
 
@@ -109,3 +109,13 @@ def test_comes_back_from_a_file(tmp_path: Path) -> None:
         load(tmp_path / "torn.npz")
     with pytest.raises(BrokenInput, match="absent"):
         load(tmp_path / "absent.npz")
+
+
+def test_flips_are_positions_that_change_between_right_and_wrong() -> None:
+    def sure_of(*tokens: int) -> Floats:
+        return np.log(np.full((4, 5), 0.01) + 0.95 * np.eye(5)[list(tokens)]).astype(np.float32)
+
+    ids = np.array([0, 1, 2, 3, 4])
+    scores = window_scores(sure_of(1, 2, 0, 0), ids, top_k(sure_of(1, 0, 3, 1), 2))
+    assert [scores[k] for k in ("right", "lost", "gained", "agree")] == [2, 1, 1, 1]
+    assert window_scores(sure_of(1, 2, 3, 4), ids)["right"] == 4
