@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weightcut.analysis.agreement import agreement, disagreements
+from weightcut.analysis.cost import answers_of, cost_of
 from weightcut.analysis.frames import task_scores
 from weightcut.analysis.frontier import Point, frontier
 from weightcut.analysis.guards import run_guards
 from weightcut.analysis.quality import Settings, public_name, retention, summarize
+from weightcut.analysis.readings import quotient
 from weightcut.analysis.recommend import recommend
-from weightcut.analysis.speed import quotient, summarize_profile
+from weightcut.analysis.speed import summarize_profile, timing_doubts
 from weightcut.analysis.statistics import Ratio
 from weightcut.analysis.verdicts import Judgement, judge, primary_task
-from weightcut.records import Cell, CellKey, Observation, StudySpec, VariantSpec
+from weightcut.records import Cell, CellKey, Observation, Prices, StudySpec, VariantSpec
 from weightcut.records.results import (
     AgainstBaseline,
     Guard,
@@ -32,13 +34,17 @@ def build_results(
     conditions: dict[str, Any],
     cells: Sequence[Cell],
     observations: Mapping[CellKey, Sequence[Observation]],
+    prices: Prices | None = None,
 ) -> Results:
     """Return the results of a study, finished or not.
+
+    prices: what costs are computed with; without them there are no amounts of money.
 
     What is missing (cells that failed, were skipped or never ran, readings that are not numbers)
     makes a variant *unmeasured* or a figure None, with the reason in words; it never raises.
     """
-    return _Study(spec, cells, observations).results(machine, conditions)
+    study = _Study(spec, cells, observations, prices or Prices())
+    return study.results(machine, conditions)
 
 
 class _Study:
@@ -49,8 +55,10 @@ class _Study:
         spec: StudySpec,
         cells: Sequence[Cell],
         observations: Mapping[CellKey, Sequence[Observation]],
+        prices: Prices,
     ) -> None:
         self.spec = spec
+        self.prices = prices
         self.cells = {cell.key: cell for cell in cells}
         self.observations = observations
         self.settings = Settings(spec.keep.confidence, spec.seed)
@@ -92,6 +100,7 @@ class _Study:
             recommended=chosen,
             recommendation=paragraph,
             agreement=found,
+            prices=self.prices.model_dump(),
             warnings=[*contradicted, *self._data_warnings()],
             skipped=[
                 Skipped(cell=str(cell.key), reason=cell.reason)
@@ -110,6 +119,7 @@ class _Study:
         judgement = self._judge(name, primary, guards)
         against = self._against(variant, primary)
         speedup = against.latency_speedup if against else None
+        tasks = self._tasks(name)
         return VariantResult(
             name=name,
             engine=variant.engine.kind,
@@ -118,7 +128,7 @@ class _Study:
             artifact_bytes=size,
             artifact_parts=artifact.get("parts") or details.get("parts", {}),
             details=details,
-            tasks=self._tasks(name),
+            tasks=tasks,
             profile=self.profiles[name],
             against_baseline=against,
             guards=guards,
@@ -129,6 +139,13 @@ class _Study:
             and speedup is not None
             and speedup >= self.spec.target.latency_speedup,
             on_frontier=False,
+            cost=cost_of(
+                answers_of(tasks, self.task),
+                self.profiles[name],
+                self.observations.get(CellKey(variant=name, stage="profile"), ()),
+                [cell for key, cell in self.cells.items() if key.variant == name],
+                self.prices,
+            ),
             errors=[
                 f"{key}: {cell.error}"
                 for key, cell in self.cells.items()
@@ -248,7 +265,8 @@ class _Study:
     def _profile(self, name: str) -> Profile | None:
         key = CellKey(variant=name, stage="profile")
         manifest = self.cells[key].manifest if key in self.cells else {}
-        return summarize_profile(self.observations.get(key, ()), manifest)
+        load = self.spec.profile.load if self.spec.profile else None
+        return summarize_profile(self.observations.get(key, ()), manifest, load)
 
     def _engine_latency(self, variant: VariantSpec) -> float | None:
         """Return the latency of the same engine, same options, without any compression."""
@@ -283,9 +301,9 @@ class _Study:
                         f"{self.base[task].samples}; only those of both are compared"
                     )
         warnings += [
-            f"{name}: the machine was busy while it was timed"
+            f"{name}: {says}"
             for name, profile in self.profiles.items()
-            if profile is not None and profile.quiet is False
+            for says in timing_doubts(profile)
         ]
         return warnings
 

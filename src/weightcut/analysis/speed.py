@@ -8,37 +8,34 @@ from typing import Any
 import numpy as np
 
 from weightcut.analysis.frames import usable
-from weightcut.records import Observation
-from weightcut.records.results import Percentiles, Profile
+from weightcut.analysis.load import summarize_load
+from weightcut.analysis.readings import percentiles, quotient
+from weightcut.records import LoadSpec, Observation
+from weightcut.records.results import Profile
 
 QUIET = 0.10
 """Share of the machine's CPU that others may use while it still counts as quiet."""
-
-
-def percentiles(seconds: Sequence[float]) -> Percentiles:
-    """Return p50, p90 and p99 in milliseconds.
-
-    Linear interpolation between order statistics (numpy's default, type 7 of Hyndman and Fan 1996);
-    with few readings p99 is close to the largest.
-    """
-    finite = [value for value in seconds if usable(value)]
-    if not finite:
-        return Percentiles(p50=None, p90=None, p99=None)
-    p50, p90, p99 = (1000 * float(q) for q in np.percentile(finite, [50, 90, 99]))
-    return Percentiles(p50=p50, p90=p90, p99=p99)
+STEADY = 0.15
+"""Relative spread of repeated readings from which on a timing is not to be trusted."""
 
 
 def summarize_profile(
-    observations: Sequence[Observation], manifest: Mapping[str, Any]
+    observations: Sequence[Observation],
+    manifest: Mapping[str, Any],
+    load: LoadSpec | None = None,
 ) -> Profile | None:
     """Return the summary of one profile cell, None where nothing was read.
 
     tokens_per_s: all tokens over all seconds of a concurrency's rounds. quiet: whether other
-    processes used at most a tenth of the CPU before and after (None where that was not read).
+    processes used at most a tenth of the CPU before, while and after it was timed (None where that
+    was not read). variation: the larger of the spread of throughputs among the rounds of a
+    concurrency (their range over their mean) and of times per token among the answers (half the
+    range between their quartiles over their median).
     """
     if not observations:
         return None
     answers = [o.values for o in observations if o.sample.startswith("latency-")]
+    busy = _busy(observations)
     return Profile(
         ttft_ms=percentiles(_column(answers, "ttft_s")),
         tpot_ms=percentiles(_column(answers, "tpot_s")),
@@ -47,7 +44,10 @@ def summarize_profile(
         peak_rss_bytes=_peak_rss(observations, manifest),
         prompts=len(answers),
         new_tokens=round(max(_column(answers, "tokens"), default=0)),
-        quiet=_quiet(observations),
+        quiet=max(busy.values()) <= QUIET if busy else None,
+        busy=busy,
+        variation=_variation(observations, _column(answers, "tpot_s")),
+        load=summarize_load(observations, load),
     )
 
 
@@ -78,19 +78,44 @@ def _peak_rss(observations: Iterable[Observation], manifest: Mapping[str, Any]) 
     return round(max(read)) if read else None
 
 
-def _quiet(observations: Iterable[Observation]) -> bool | None:
-    busy = [
-        value
+def _busy(observations: Iterable[Observation]) -> dict[str, float]:
+    return {
+        name.removeprefix("busy_"): value
         for o in observations
         if o.sample == "machine"
         for name, value in o.values.items()
-        if name in ("busy_before", "busy_after") and usable(value)
+        if name in ("busy_before", "busy_during", "busy_after") and usable(value)
+    }
+
+
+def _variation(observations: Iterable[Observation], tpot: Sequence[float]) -> float | None:
+    rounds: dict[float, list[float]] = {}
+    for one in observations:
+        values = [one.values.get(key) for key in ("concurrency", "tokens", "seconds")]
+        if one.sample.startswith("throughput-"):
+            rate = quotient(values[1], values[2]) if all(map(usable, values)) else None
+            if rate is not None and values[0] is not None:
+                rounds.setdefault(values[0], []).append(rate)
+    found = [
+        quotient(max(rates) - min(rates), sum(rates) / len(rates))
+        for rates in rounds.values()
+        if len(rates) > 1
     ]
-    return max(busy) <= QUIET if busy else None
+    if len(tpot) > 3:
+        low, middle, high = np.percentile(tpot, [25, 50, 75])
+        found.append(quotient(float(high - low) / 2, float(middle)))
+    return max((spread for spread in found if spread is not None), default=None)
 
 
-def quotient(top: float | None, bottom: float | None) -> float | None:
-    """Return top / bottom, None where either is missing or the quotient has no meaning."""
-    if top is None or bottom is None or bottom <= 0 or top < 0:
-        return None
-    return top / bottom
+def timing_doubts(profile: Profile | None) -> list[str]:
+    """Return why a profile's timings are not to be trusted, in words; nothing where they are."""
+    if profile is None:
+        return []
+    doubts = []
+    if profile.quiet is False:
+        most = max(profile.busy.values(), default=None)
+        share = "" if most is None else f" (others took up to {most:.0%} of the CPU)"
+        doubts.append(f"the machine was busy while it was timed{share}")
+    if profile.variation is not None and profile.variation > STEADY:
+        doubts.append(f"repeated timings differ by {profile.variation:.0%}")
+    return doubts

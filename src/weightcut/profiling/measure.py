@@ -2,15 +2,19 @@
 
 Observations: `latency-<i>` for each of the different prompts, one at a time (values ttft_s, tpot_s,
 latency_s, tokens, prompt_tokens; detail.token_times); `throughput-<concurrency>-<round>` (values
-concurrency, tokens, seconds); `memory` (peak_rss_bytes); `machine` (busy_before, busy_during,
-busy_after: share of CPU time that other processes took).
+concurrency, tokens, seconds, cpu_s: CPU seconds of this process, and where the hardware counts
+them cpu_j and gpu_j: joules of whole CPUs and GPUs, over spent_s wall seconds); `memory`
+(peak_rss_bytes); `machine` (busy_before, busy_during, busy_after: share of CPU time that other
+processes took). Under load: see weightcut.profiling.load.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
+from weightcut.profiling.energy import EnergyMeter
 from weightcut.profiling.machine import OthersLoad, others_load, peak_rss_bytes, wait_until_quiet
 from weightcut.records import Completion, Observation, Request
 
@@ -38,24 +42,57 @@ def measure(
     before = wait_until_quiet()
     watch = OthersLoad()
     tokens, seconds = 0, 0.0
+    energy = EnergyMeter()
+    meter = Meter(energy)
     for index, request in enumerate(prompts[:latency]):
-        observation = _one(session, request, index)
+        with meter:
+            observation = _one(session, request, index)
         tokens += int(observation.values["tokens"])
         seconds += observation.values["latency_s"]
         yield observation
     for level in concurrency:
         if level == 1:
-            yield _throughput(1, 0, tokens, seconds)
+            yield _throughput(1, 0, tokens, seconds, meter)
             continue
         for number in range(ROUNDS):
             batch = _batch(prompts, level, number)
-            answers = list(session.generate(batch))
+            with (meter := Meter(energy)):
+                answers = list(session.generate(batch))
             done = sum(len(answer.token_ids) for answer in answers)
             # All were submitted at once: the last token of all ends the round.
-            yield _throughput(level, number, done, max(one.token_times[-1] for one in answers))
+            last = max(one.token_times[-1] for one in answers)
+            yield _throughput(level, number, done, last, meter)
     busy = {"busy_before": before, "busy_during": watch.share(), "busy_after": others_load()}
     yield Observation(sample="machine", values=busy)
     yield Observation(sample="memory", values={"peak_rss_bytes": float(peak_rss_bytes())})
+
+
+class Meter:
+    """CPU seconds, wall seconds and joules of the blocks that it is the context of, summed."""
+
+    def __init__(self, energy: EnergyMeter) -> None:
+        self._energy = energy
+        self._spent = {"cpu_s": 0.0, "spent_s": 0.0}
+        self._joules: dict[str, float | None] = {"cpu_j": 0.0, "gpu_j": 0.0}
+
+    @property
+    def values(self) -> dict[str, float]:
+        """What was counted; energies only where the hardware counted all of them."""
+        return self._spent | {k: v for k, v in self._joules.items() if v is not None}
+
+    def __enter__(self) -> Meter:
+        self._energy.start()
+        self._start = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        wall, cpu = self._start
+        self._spent["cpu_s"] += time.process_time() - cpu
+        self._spent["spent_s"] += time.perf_counter() - wall
+        used = self._energy.used()
+        for key, more in (("cpu_j", used.cpu), ("gpu_j", used.gpu)):
+            so_far = self._joules[key]
+            self._joules[key] = None if so_far is None or more is None else so_far + more
 
 
 def _one(session: Generates, request: Request, index: int) -> Observation:
@@ -75,9 +112,9 @@ def _one(session: Generates, request: Request, index: int) -> Observation:
     )
 
 
-def _throughput(level: int, number: int, tokens: int, seconds: float) -> Observation:
+def _throughput(level: int, number: int, tokens: int, seconds: float, meter: Meter) -> Observation:
     values = {"concurrency": float(level), "tokens": float(tokens), "seconds": seconds}
-    return Observation(sample=f"throughput-{level}-{number}", values=values)
+    return Observation(sample=f"throughput-{level}-{number}", values=values | meter.values)
 
 
 def _batch(prompts: Sequence[Request], level: int, number: int) -> list[Request]:

@@ -5,8 +5,17 @@ from weightcut.records.execution import ExecutionResult
 from weightcut.records.generation import Completion, FinishReason, Request, Sample, Scores
 from weightcut.records.models import Artifact, Checkpoint, Format, Proof, Step
 from weightcut.records.observation import Cell, CellKey, CellState, Observation, Stage
+from weightcut.records.prices import Prices
 from weightcut.records.results import Results, VariantResult
-from weightcut.records.spec import Keep, Named, ProfileSpec, StudySpec, Target, VariantSpec
+from weightcut.records.spec import (
+    Keep,
+    LoadSpec,
+    Named,
+    ProfileSpec,
+    StudySpec,
+    Target,
+    VariantSpec,
+)
 from weightcut.records.tokens import LogProbs, TokenBlocks
 
 __all__ = [
@@ -20,9 +29,11 @@ __all__ = [
     "FinishReason",
     "Format",
     "Keep",
+    "LoadSpec",
     "LogProbs",
     "Named",
     "Observation",
+    "Prices",
     "ProfileSpec",
     "Proof",
     "Record",

@@ -40,6 +40,43 @@ class Percentiles(Part):
     p99: float | None
 
 
+class LoadLevel(Part):
+    """What became of requests that came at one rate (open loop) or from so many clients (closed).
+
+    Times count from the arrival of a request, its waiting included. arrivals_per_s and
+    answers_per_s: of requests that came and that were answered, each over its own span.
+    """
+
+    kind: Literal["open", "closed"]
+    rate: float | None = Field(None, description="requests per second asked for (open loop)")
+    clients: int | None = Field(None, description="clients at once (closed loop)")
+    requests: int
+    error_rate: float | None = Field(description="share of requests without a whole answer")
+    ttft_ms: Percentiles
+    tpot_ms: Percentiles
+    latency_ms: Percentiles
+    arrivals_per_s: float | None
+    answers_per_s: float | None
+    tokens_per_s: float | None
+    goodput_per_s: float | None = Field(description="answers per second that meet the target")
+    in_time: float | None = Field(description="share of requests that meet the target")
+    saturated: bool | None = Field(description="whether answers fell behind arrivals (open loop)")
+
+
+class Load(Part):
+    """A variant under load.
+
+    saturation_per_s: answers per second at the lowest rate that saturated it; None where no rate
+    did. sustained_per_s: the highest rate asked for that did not.
+    """
+
+    batching: str = Field("", description="how requests that arrive later join those under way")
+    target: dict[str, float | None] = {}
+    levels: list[LoadLevel]
+    sustained_per_s: float | None = None
+    saturation_per_s: float | None = None
+
+
 class Profile(Part):
     """Speed and memory of a variant; latencies in milliseconds at batch 1, over different prompts.
 
@@ -54,6 +91,13 @@ class Profile(Part):
     prompts: int = 0
     new_tokens: int = 0
     quiet: bool | None = Field(None, description="whether the machine was quiet while it was timed")
+    busy: dict[str, float] = Field(
+        {}, description="share of CPU time that others took: before, during, after"
+    )
+    variation: float | None = Field(
+        None, description="largest relative spread of repeated readings of the same thing"
+    )
+    load: Load | None = None
 
 
 class AgainstBaseline(Part):
@@ -103,6 +147,49 @@ class Agreement(Part):
     says: str
 
 
+class Hours(Part):
+    """Hours that a stage took: by the clock, of CPU time, of GPUs held."""
+
+    wall: float
+    cpu: float | None = None
+    gpu: float | None = None
+
+
+class BatchCost(Part):
+    """What an answer costs where so many are produced at once; prices None without a price file.
+
+    Accepted answers are those that pass their tests: the cost of all answers over those accepted,
+    the interval that of the share of accepted ones.
+    """
+
+    seconds_per_answer: float | None = Field(description="of the machine's time")
+    cpu_seconds_per_answer: float | None
+    joules_per_answer: float | None
+    joules_per_token: float | None
+    energy: Literal["counters", "estimate", "mixed"] | None = Field(
+        description="hardware counters; CPU seconds times configured watts; some of both"
+    )
+    co2_g_per_1000_answers: float | None
+    money_per_1000_answers: float | None
+    money_per_million_tokens: float | None
+    joules_per_accepted: Interval | None
+    money_per_accepted: Interval | None
+
+
+class Cost(Part):
+    """What running a variant costs, and what measuring it took.
+
+    accepted: the share of answers that pass. tokens_per_answer: mean of that task's answers.
+    at: by number of concurrent sequences. hours: by stage (build, task, profile).
+    """
+
+    task: str = ""
+    accepted: Interval | None = None
+    tokens_per_answer: float | None = None
+    at: dict[str, BatchCost] = {}
+    hours: dict[str, Hours] = {}
+
+
 class VariantResult(Part):
     """Everything measured of one variant and concluded from it."""
 
@@ -124,6 +211,7 @@ class VariantResult(Part):
     )
     meets_target: bool
     on_frontier: bool
+    cost: Cost | None = None
     errors: list[str] = []
 
 
@@ -149,5 +237,6 @@ class Results(Part):
     recommended: str | None
     recommendation: str = Field(description="a paragraph in plain words")
     agreement: Agreement | None = None
+    prices: dict[str, Any] = Field({}, description="what costs were computed with")
     warnings: list[str] = []
     skipped: list[Skipped]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from weightcut.records.base import Record
 from weightcut.records.models import Step
@@ -47,12 +48,49 @@ class Target(Record):
     latency_speedup: float = Field(2.0, gt=0, description="baseline p50 latency over the variant's")
 
 
+class LoadSpec(Record):
+    """How a variant is put under load, as a server would be; off unless a study asks for it.
+
+    Open loop: requests arrive at random (Poisson), at a rate, whether or not the ones before are
+    answered. Closed loop: so many clients ask, wait for the answer and ask again.
+    """
+
+    rates: tuple[float, ...] = Field((0.5, 1, 2, 4), description="open loop: requests per second")
+    clients: tuple[int, ...] = Field((1, 4, 16), description="closed loop: clients at once")
+    requests: int = Field(40, ge=2, description="requests at each rate and number of clients")
+    at_once: int = Field(32, ge=1, description="most requests that are answered together")
+    ttft_ms: float | None = Field(
+        2000, gt=0, description="goodput counts answers whose first token came within this time"
+    )
+    tpot_ms: float | None = Field(
+        200, gt=0, description="and whose further tokens came at least this fast, on average"
+    )
+    latency_ms: float | None = Field(
+        None, gt=0, description="and which were whole within this time; null: no such limit"
+    )
+
+    @field_validator("rates")
+    @classmethod
+    def _positive_rates(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 < rate < math.inf for rate in rates):
+            raise ValueError("a rate is a number of requests per second above 0")
+        return rates
+
+    @field_validator("clients")
+    @classmethod
+    def _positive_clients(cls, clients: tuple[int, ...]) -> tuple[int, ...]:
+        if any(count < 1 for count in clients):
+            raise ValueError("there is at least 1 client")
+        return clients
+
+
 class ProfileSpec(Record):
     """How speed is measured: equal prompts and equal answer lengths for every variant."""
 
     concurrency: tuple[int, ...] = (1, 8, 32)
     prompts: int = Field(20, ge=1, description="different prompts timed one at a time")
     new_tokens: int = Field(48, ge=2, description="tokens of every timed answer")
+    load: LoadSpec | None = Field(None, description="requests that arrive over time; null: none")
 
 
 class StudySpec(Record):

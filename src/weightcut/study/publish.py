@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weightcut import registry
+from weightcut.analysis.prices import find_prices
 from weightcut.analysis.results import build_results
 from weightcut.files import write_whole
 from weightcut.records import Results
@@ -15,13 +16,19 @@ from weightcut.store.run_store import RunStore
 FORMATS = ("json", "csv", "md", "html")
 
 
-def analyse(folder: Path) -> Results:
-    """Read a run and draw its conclusions."""
+def analyse(folder: Path, prices: Path | None = None) -> Results:
+    """Read a run and draw its conclusions.
+
+    prices: a price file; else `prices.yaml` in the run folder or what WEIGHTCUT_PRICES names.
+    """
+    rates = find_prices(folder, prices)
     store = RunStore.open(folder)
     try:
         cells = store.cells()
         observations = {cell.key: store.observations(cell.key) for cell in cells}
-        return build_results(store.spec(), store.machine(), store.conditions(), cells, observations)
+        return build_results(
+            store.spec(), store.machine(), store.conditions(), cells, observations, rates
+        )
     finally:
         store.close()
 

@@ -7,6 +7,7 @@ stderr goes to the cell's log. The exit code is 0 for a finished cell, 1 for a f
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 import os
 import signal
@@ -20,7 +21,8 @@ from typing import Any, cast
 from weightcut import registry
 from weightcut.errors import WeightcutError
 from weightcut.models.tokenizer import Tokenizer, load_tokenizer
-from weightcut.profiling.machine import peak_rss_bytes
+from weightcut.profiling.load import under_load
+from weightcut.profiling.machine import gpus_held, peak_rss_bytes
 from weightcut.profiling.measure import measure
 from weightcut.records import (
     Artifact,
@@ -212,6 +214,10 @@ def run_profile(cell: Cell) -> dict[str, Any]:
     with open_engine(cell.variant.engine).open(cell.artifact()) as session:
         total = spec.prompts + 2 * sum(1 for level in spec.concurrency if level > 1)
         readings = measure(session, requests, spec.prompts, spec.concurrency)
+        if spec.load is not None:
+            total += len((*spec.load.rates, *spec.load.clients)) * (spec.load.requests + 1)
+            loaded = under_load(session, requests[1:], spec.load, cell.spec.seed)
+            readings = itertools.chain(readings, loaded)
         for count, observation in enumerate(readings, start=1):
             cell.add(observation)
             cell.events.progress(observation.sample, min(1.0, count / total))
@@ -239,13 +245,16 @@ def main() -> int:
         manifest = STAGES[job.key.stage](cell)
     except WeightcutError as error:
         traceback.print_exc()
-        events.send({"error": str(error) + (f" ({error.cure})" if error.cure else "")})
+        cure = f" ({error.cure})" if error.cure else ""
+        events.send({"error": f"{error}{cure}", "certain": True})
         return 1
     except Exception as error:  # noqa: BLE001 - whatever a library raises costs this cell only
         traceback.print_exc()
         events.send({"error": f"{type(error).__name__}: {error}"})
         return 1
     manifest["peak_rss_bytes"] = peak_rss_bytes()
+    manifest["cpu_seconds"] = sum(os.times()[:4])  # with the sandbox's processes that have ended
+    manifest["gpus_held"] = gpus_held()
     manifest["versions"] = {name: package_version(name) for name in VERSIONS}
     events.send({"manifest": manifest})
     return 0

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from weightcut.analysis.speed import percentiles, quotient, summarize_profile
+from weightcut.analysis.readings import percentiles, quotient
+from weightcut.analysis.speed import summarize_profile
 from weightcut.records import Observation
 
 

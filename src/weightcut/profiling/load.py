@@ -1,0 +1,205 @@
+"""A session under load: requests that arrive over time, as at a server.
+
+Open loop: arrivals are drawn beforehand (a Poisson process, exponential gaps, seeded), so that slow
+answers do not hold back the next question and waiting is counted in full (no coordinated omission).
+Closed loop: each of so many clients asks, waits for its answer, and asks again at once.
+
+Time is that of the server at work: where nothing is under way the clock jumps to the next arrival,
+since idling tells nothing. A session that has `live` takes new requests in at every step
+(continuous batching). One without it answers what has come in as a batch, and what comes meanwhile
+waits for the whole of it: `LATER` says so beside the results.
+
+Observations: `load-<open|closed>-<number>-<request>` (values level, arrival_s, and where the
+request was answered ttft_s, tpot_s, latency_s, tokens; or error 1); one `load-<...>` for each level
+(values rate or clients, requests; detail.batching, and detail.error where it was given up).
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from weightcut.errors import WeightcutError
+from weightcut.profiling.measure import Generates
+from weightcut.records import Completion, LoadSpec, Observation, Request
+
+LATER = {
+    "continuous": "requests that come later join those under way",
+    "batches": "requests that come later wait until the batch under way is done",
+}
+
+
+class Step(NamedTuple):
+    """Seconds that went by, and what was answered; `token_times` count from joining."""
+
+    seconds: float
+    answers: Sequence[Completion]
+
+
+@runtime_checkable
+class Flow(Protocol):
+    """Requests under way in a session."""
+
+    def join(self, request: Request) -> None:
+        """Take a request in; its answer is begun with the next step."""
+        ...
+
+    def step(self) -> Step:
+        """Go on with everything under way."""
+        ...
+
+
+@runtime_checkable
+class Live(Protocol):
+    """A session that takes requests in while others are being answered."""
+
+    def live(self, requests: Sequence[Request], at_once: int) -> Flow:
+        """Return a flow with room for `at_once` of these requests, none of them taken in yet."""
+        ...
+
+
+class Batches:
+    """Any session as a flow: all that have joined are answered as one batch."""
+
+    def __init__(self, session: Generates) -> None:
+        self._session = session
+        self._joined: list[Request] = []
+
+    def join(self, request: Request) -> None:
+        """Put a request into the next batch."""
+        self._joined.append(request)
+
+    def step(self) -> Step:
+        """Answer the batch."""
+        batch, self._joined = self._joined, []
+        answers = list(self._session.generate(batch))
+        unanswered = {one.id for one in batch} - {one.request_id for one in answers}
+        if unanswered:
+            raise WeightcutError(f"the session left {len(unanswered)} requests unanswered")
+        return Step(max((a.token_times[-1] for a in answers if a.token_times), default=0), answers)
+
+
+@dataclass
+class _Level:
+    """One rate or number of clients: what has come, what is under way, what came of it."""
+
+    kind: str
+    number: int
+    requests: Sequence[Request]
+    waiting: deque[tuple[float, int]]
+    clients: int = 0
+    clock: float = 0.0
+    joined: dict[str, tuple[int, float, float]] = field(default_factory=dict)
+    rows: dict[int, dict[str, float]] = field(default_factory=dict)
+    asked: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"load-{self.kind}-{self.number}"
+
+
+def under_load(
+    session: Generates, requests: Sequence[Request], spec: LoadSpec, seed: int
+) -> Iterator[Observation]:
+    """Yield the readings of each rate, then of each number of clients.
+
+    requests: different prompts; they are asked in turn.
+    """
+    batching = LATER["continuous" if isinstance(session, Live) else "batches"]
+    levels = [_open(requests, spec, rate, i, seed) for i, rate in enumerate(spec.rates)]
+    levels += [_closed(requests, spec, clients, i) for i, clients in enumerate(spec.clients)]
+    for level in levels:
+        error = _run(session, level, spec.at_once)
+        yield from _observations(level)
+        asked = (
+            {"rate": spec.rates[level.number]}
+            if level.kind == "open"
+            else {"clients": float(level.clients)}
+        )
+        detail: dict[str, Any] = {"batching": batching} | ({"error": error} if error else {})
+        values = {"level": float(level.number), "requests": float(len(level.requests)), **asked}
+        yield Observation(sample=level.name, values=values, detail=detail)
+
+
+def arrivals(rate: float, count: int, seed: int) -> list[float]:
+    """Return the times of `count` arrivals of a Poisson process of `rate` per second, from 0.
+
+    The same seed gives the same pattern at every rate, only denser.
+    """
+    draw = random.Random(seed)  # noqa: S311 - a simulation, not a secret
+    gaps = (draw.expovariate(1) / rate for _ in range(count - 1))
+    return list(accumulate(gaps, initial=0.0))
+
+
+def _open(
+    requests: Sequence[Request], spec: LoadSpec, rate: float, number: int, seed: int
+) -> _Level:
+    times = arrivals(rate, spec.requests, seed)
+    waiting = deque(zip(times, range(spec.requests), strict=True))
+    return _Level("open", number, _asked(requests, spec.requests), waiting, asked=spec.requests)
+
+
+def _closed(requests: Sequence[Request], spec: LoadSpec, clients: int, number: int) -> _Level:
+    begin = min(clients, spec.requests)
+    waiting = deque((0.0, index) for index in range(begin))
+    return _Level("closed", number, _asked(requests, spec.requests), waiting, clients, asked=begin)
+
+
+def _asked(requests: Sequence[Request], count: int) -> list[Request]:
+    picked = (requests[index % len(requests)] for index in range(count))
+    return [one.model_copy(update={"id": f"{i}"}) for i, one in enumerate(picked)]
+
+
+def _run(session: Generates, level: _Level, at_once: int) -> str:
+    """Let a level's requests arrive and be answered; returns why it was given up, or ""."""
+    flow: Flow = (
+        session.live(level.requests, at_once) if isinstance(session, Live) else Batches(session)
+    )
+    while level.waiting or level.joined:
+        if not level.joined:
+            level.clock = max(level.clock, level.waiting[0][0])
+        while level.waiting and level.waiting[0][0] <= level.clock and len(level.joined) < at_once:
+            arrival, index = level.waiting.popleft()
+            request = level.requests[index]
+            level.joined[request.id] = (index, arrival, level.clock)
+            flow.join(request)
+        try:
+            step = flow.step()
+        except (WeightcutError, RuntimeError) as error:
+            return f"{type(error).__name__}: {error}"[:500]
+        level.clock += step.seconds
+        for answer in step.answers:
+            _answered(level, answer)
+    return ""
+
+
+def _answered(level: _Level, answer: Completion) -> None:
+    index, arrival, joined = level.joined.pop(answer.request_id)
+    times = answer.token_times
+    if times and answer.finish_reason != "aborted":
+        wait = joined - arrival
+        level.rows[index] = {
+            "arrival_s": arrival,
+            "ttft_s": wait + times[0],
+            "tpot_s": (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 0.0,
+            "latency_s": wait + times[-1],
+            "tokens": float(len(times)),
+        }
+    else:
+        level.rows[index] = {"arrival_s": arrival, "error": 1.0}
+    if level.clients and level.asked < len(level.requests):
+        ended = joined + times[-1] if times else level.clock
+        level.waiting = deque(sorted([*level.waiting, (ended, level.asked)]))
+        level.asked += 1
+
+
+def _observations(level: _Level) -> Iterator[Observation]:
+    for index in range(len(level.requests)):
+        row = level.rows.get(index, {"error": 1.0})
+        yield Observation(
+            sample=f"{level.name}-{index:04d}", values={"level": float(level.number), **row}
+        )
