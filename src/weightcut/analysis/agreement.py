@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from weightcut.analysis.frames import Scores, shared, stacked
+from weightcut.analysis.names import metric_name
 from weightcut.analysis.quality import ALIASES
 from weightcut.analysis.statistics import Floats, spearman
 from weightcut.records.results import Agreement, Guard
@@ -76,9 +77,10 @@ def _says(
     ]
     if not parts:
         return (
-            f"{metric} and execution cannot be ranked against each other: one of them is constant"
+            f"{metric_name(metric)} and execution cannot be ranked against each other: one of them "
+            "is constant"
         )
-    return f"Spearman's rank correlation of {metric} with passing: {', '.join(parts)}"
+    return f"Spearman's rank correlation of {metric_name(metric)} with passing: {', '.join(parts)}"
 
 
 def disagreements(
@@ -97,8 +99,8 @@ def disagreements(
         if kept >= 1 and worse:
             evidence = "; ".join(f"{g.name}: {g.says}" for g in worse)
             warnings.append(
-                f"{variant}: {metric} says {kept:.0%} of the baseline, execution says worse "
-                f"({evidence}); believe execution"
+                f"{variant}: {metric_name(metric)} says {kept:.0%} of the baseline, execution says "
+                f"worse ({evidence}); believe execution"
             )
     if (
         found
@@ -107,7 +109,7 @@ def disagreements(
         and len(rises) + 1 >= FEW_VARIANTS
     ):
         warnings.append(
-            f"{metric} does not rank the variants as execution does (rank correlation "
-            f"{found.variants:+.2f}): do not choose by {metric} alone"
+            f"{metric_name(metric)} does not rank the variants as execution does (rank correlation "
+            f"{found.variants:+.2f}): do not choose by {metric_name(metric)} alone"
         )
     return warnings

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from weightcut.analysis.names import metric_name
+from weightcut.analysis.speed import timing_doubts
 from weightcut.analysis.verdicts import percent
 from weightcut.records import Keep, Target
 from weightcut.records.results import VariantResult
@@ -64,8 +66,9 @@ def _deploy(chosen: VariantResult, baseline: str, keep: Keep, target: Target) ->
             f"No variant that surely keeps quality meets the target of {target.latency_speedup:g} "
             f"times the speed ({reached})."
         )
-    if chosen.profile is not None and chosen.profile.quiet is False:
-        words.append("The machine was busy while it was timed, so take its speed with a grain.")
+    doubts = timing_doubts(chosen.profile)
+    if doubts:
+        words.append(f"Its speed is not to be trusted: {_join(doubts)}.")
     return " ".join(filter(None, words))
 
 
@@ -88,12 +91,12 @@ def _loss(chosen: VariantResult, keep: Keep) -> str:
     kept = chosen.against_baseline.primary_retention if chosen.against_baseline else None
     if kept is None or kept.value is None or kept.low is None:
         return ""
-    odds = f"with {percent(keep.confidence)} confidence"
+    metric, odds = metric_name(keep.metric), f"with {percent(keep.confidence)} confidence"
     if kept.low >= 1:
-        return f"It loses nothing of {keep.metric} that {kept.n} samples could show ({odds})."
+        return f"It loses nothing of {metric} that {kept.n} samples could show ({odds})."
     sure = "and no other check found it worse" if chosen.guards else "and nothing else was checked"
     return (
-        f"In the worst case it loses {1 - kept.low:.1%} of the baseline's {keep.metric} ({odds}, "
+        f"In the worst case it loses {1 - kept.low:.1%} of the baseline's {metric} ({odds}, "
         f"from {kept.n} samples; the best guess is {kept.value:.1%} kept), which is within the "
         f"{percent(1 - keep.share)} that this study allows, {sure}."
     )
@@ -103,7 +106,7 @@ def _why_not(retained: Sequence[VariantResult], keep: Keep) -> str:
     if retained:
         names = _join([v.name for v in retained])
         return f"{names} surely kept its quality but is neither faster nor smaller."
-    return f"No variant surely keeps {percent(keep.share)} of its {keep.metric}."
+    return f"No variant surely keeps {percent(keep.share)} of its {metric_name(keep.metric)}."
 
 
 def _open_questions(variants: Sequence[VariantResult]) -> list[str]:

@@ -10,6 +10,7 @@ from weightcut.analysis.cost import answers_of, cost_of
 from weightcut.analysis.frames import task_scores
 from weightcut.analysis.frontier import Point, frontier
 from weightcut.analysis.guards import run_guards
+from weightcut.analysis.names import metric_name
 from weightcut.analysis.quality import Settings, public_name, retention, summarize
 from weightcut.analysis.readings import quotient
 from weightcut.analysis.recommend import recommend
@@ -161,7 +162,7 @@ class _Study:
         }
 
     def _judge(self, name: str, primary: Ratio | None, guards: list[Guard]) -> Judgement:
-        metric = self.spec.keep.metric
+        metric = metric_name(self.spec.keep.metric)
         if name == self.spec.baseline:
             if self.task is None:
                 return Judgement("unmeasured", (f"{metric}: {self._missing(name)}",))

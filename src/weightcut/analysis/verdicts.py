@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from weightcut.analysis.frames import Scores
+from weightcut.analysis.names import metric_name
 from weightcut.analysis.quality import has_metric
 from weightcut.analysis.statistics import Ratio, samples_to_decide
 from weightcut.records import Keep
@@ -51,7 +52,8 @@ def judge(keep: Keep, primary: Ratio | None, guards: Sequence[Guard], missing: s
     """
     vetoes = [f"{guard.name}: significantly worse, {guard.says}" for guard in guards if guard.worse]
     if primary is None or primary.value is None:
-        why = missing if primary is None else f"{keep.metric} cannot be compared: {primary.reason}"
+        unlike = f"{metric_name(keep.metric)} cannot be compared"
+        why = missing if primary is None else f"{unlike}: {primary.reason}"
         if vetoes:
             return Judgement("lost", (*vetoes, why))
         return Judgement("unmeasured", (why,))
@@ -114,6 +116,6 @@ def _figures(keep: Keep, primary: Ratio) -> str:
     low = "unbounded" if primary.low is None else f"{primary.low:.1%}"
     high = "unbounded" if primary.high is None else f"{primary.high:.1%}"
     return (
-        f"keeps {primary.value:.1%} of the baseline's {keep.metric}, "
+        f"keeps {primary.value:.1%} of the baseline's {metric_name(keep.metric)}, "
         f"{percent(keep.confidence)} interval {low} to {high} over {primary.n} samples"
     )

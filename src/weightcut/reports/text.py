@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 
+from weightcut.analysis import names
 from weightcut.records.results import Interval, Verdict
 
 MISSING = "–"
@@ -15,23 +16,6 @@ SYMBOLS: dict[Verdict, str] = {
     "lost": "▼",
     "unmeasured": "✚",
 }
-_NAMES = {
-    "codebleu": "CodeBLEU",
-    "parses": "answers that parse",
-    "degenerate": "degenerate answers",
-    "token_limit": "cut at the token limit",
-    "repetition": "repetitive answers",
-    "bits_per_byte": "bits per byte",
-    "kl": "KL divergence (nats/token)",
-    "top1_agreement": "top-1 agreement",
-    "n": "samples",
-    "mean_logprob": "mean log-probability (nats/token)",
-    "nll_per_token": "loss (nats/token)",
-    "pooled_mass": "probability outside the top k",
-    "prompt_tokens": "prompt tokens",
-    "tokens": "tokens",
-}
-
 _OVERRIDES = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
@@ -145,7 +129,7 @@ def verdict(value: Verdict) -> str:
 
 def metric_name(metric: str) -> str:
     """Return a metric's name as a column heading."""
-    return "perplexity" if metric == "value" else _NAMES.get(metric, plain(metric))
+    return "perplexity" if metric == "value" else plain(names.metric_name(metric))
 
 
 def columns_wide(text: str) -> int:

@@ -1,0 +1,26 @@
+"""What metrics are called in texts for people."""
+
+from __future__ import annotations
+
+NAMES = {
+    "codebleu": "CodeBLEU",
+    "bleu": "BLEU",
+    "passed": "pass@1",
+    "parses": "answers that parse",
+    "degenerate": "degenerate answers",
+    "token_limit": "cut at the token limit",
+    "repetition": "repetitive answers",
+    "bits_per_byte": "bits per byte",
+    "kl": "KL divergence (nats/token)",
+    "top1_agreement": "top-1 agreement",
+    "n": "samples",
+    "mean_logprob": "mean log-probability (nats/token)",
+    "nll_per_token": "loss (nats/token)",
+    "pooled_mass": "probability outside the top k",
+    "prompt_tokens": "prompt tokens",
+}
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric's name in a sentence or a heading; one without a name keeps its key."""
+    return NAMES.get(metric, metric)
