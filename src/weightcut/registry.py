@@ -18,13 +18,19 @@ from weightcut.errors import UsageError, nearest
 Kind = Literal["method", "engine", "task", "report"]
 
 METHODS: Mapping[str, str] = {
+    "bnb-fp4": "weightcut.compression.bnb_fp4:BnbFP4",
+    "bnb-int8": "weightcut.compression.bnb_int8:BnbInt8",
     "bnb-nf4": "weightcut.compression.bnb_nf4:BnbNF4",
     "distill": "weightcut.compression.distill:Distill",
     "export-openvino": "weightcut.compression.export_openvino:ExportOpenVINO",
+    "gptq": "weightcut.compression.gptq:GPTQ",
     "int4": "weightcut.compression.int4:Int4",
     "int8": "weightcut.compression.int8:Int8",
     "prune-depth": "weightcut.compression.prune_depth:PruneDepth",
     "scripted-shrink": "weightcut.compression.scripted_shrink:ScriptedShrink",
+    "torchao-int4": "weightcut.compression.torchao_int4:TorchaoInt4",
+    "torchao-int8": "weightcut.compression.torchao_int8:TorchaoInt8",
+    "torchao-int8-dynamic": "weightcut.compression.torchao_int8_dynamic:TorchaoInt8Dynamic",
 }
 ENGINES: Mapping[str, str] = {
     "openvino": "weightcut.engines.openvino:OpenVINOEngine",
@@ -34,6 +40,7 @@ ENGINES: Mapping[str, str] = {
 TASKS: Mapping[str, str] = {
     "humaneval": "weightcut.tasks.humaneval:HumanEval",
     "perplexity": "weightcut.tasks.perplexity:Perplexity",
+    "translate": "weightcut.tasks.translate:Translate",
 }
 REPORTS: Mapping[str, str] = {
     "csv": "weightcut.reports.csv:write",

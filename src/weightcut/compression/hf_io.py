@@ -1,46 +1,19 @@
-"""Load, cut and save Hugging Face causal language models, whatever their family."""
+"""Cut and save Hugging Face causal language models, whatever their family."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from weightcut.compression.files import copy_companions
-from weightcut.errors import BrokenInput, NotHere
+from weightcut.errors import NotHere
+from weightcut.models.causal_lm import load_causal_lm as load_causal_lm
+from weightcut.models.causal_lm import quiet_transformers as quiet_transformers
+from weightcut.models.causal_lm import read_config as read_config
 
 # Lists in a config that may happen to be as long as the model is deep, but say nothing of layers.
 _NOT_PER_LAYER = ("architectures", "id", "ids", "keys_to_ignore_at_inference")
-
-
-def load_causal_lm(folder: Path, dtype: str = "auto") -> Any:
-    """Return the model of a folder, in evaluation mode on the CPU.
-
-    dtype: "auto" keeps the stored type; else a torch type's name. Only safetensors are read and no
-    code that came with the model runs. BrokenInput where the folder holds no readable model.
-    """
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
-
-    kind = dtype if dtype == "auto" else getattr(torch, dtype)
-    with quiet_transformers():
-        try:
-            model, report = AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=kind,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
-        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-            raise BrokenInput(f"the model cannot be loaded: {error}", place=str(folder)) from error
-    if missing := sorted(report["missing_keys"]):
-        raise BrokenInput(f"weights are missing: {', '.join(missing[:5])}", place=str(folder))
-    return model.eval()
 
 
 def save_causal_lm(model: Any, source: Path, out: Path) -> None:
@@ -102,34 +75,6 @@ def remove_layers(model: Any, removed: Sequence[int]) -> None:
 def text_config(model: Any) -> Any:
     """Return the part of the model's config that describes the text decoder."""
     return model.config.get_text_config(decoder=True)
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Return config.json as plain data; BrokenInput where it is absent or no JSON object."""
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise BrokenInput(f"cannot be read: {error}", place=str(path)) from error
-    if not isinstance(config, dict):
-        raise BrokenInput("is not a JSON object", place=str(path))
-    return config
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Keep transformers' progress bars and advice off the terminal; its errors still show."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _is_per_layer(key: str, value: Any, depth: int) -> bool:

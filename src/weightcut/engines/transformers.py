@@ -16,6 +16,8 @@ from pydantic import Field
 from weightcut.engines.batching import Batch
 from weightcut.engines.engine import Cost
 from weightcut.errors import BrokenInput, NotHere, UsageError
+from weightcut.models import torch_state
+from weightcut.models.causal_lm import load_causal_lm
 from weightcut.models.tokenizer import load_tokenizer
 from weightcut.records import (
     Artifact,
@@ -28,14 +30,22 @@ from weightcut.records import (
 )
 
 # quant_method in config.json -> the distribution that transformers needs to open it
-_QUANTIZERS = {"bitsandbytes": "bitsandbytes", "compressed-tensors": "compressed_tensors"}
+_QUANTIZERS = {
+    "bitsandbytes": "bitsandbytes",
+    "compressed-tensors": "compressed_tensors",
+    "torchao": "torchao",
+    torch_state.METHOD: "torchao",
+}
 _ROWS_AT_ONCE = 128
 
 
 class TransformersEngine(Record):
-    """Opens Hugging Face folders, quantized ones included, on a GPU if there is one."""
+    """Opens Hugging Face folders, quantized ones included, on a GPU if there is one.
 
-    accepts: ClassVar[frozenset[Format]] = frozenset({"hf"})
+    Folders with a torch state dict are opened on the CPU, and without running any code from them.
+    """
+
+    accepts: ClassVar[frozenset[Format]] = frozenset({"hf", "torch"})
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
     extra: ClassVar[str] = ""
     exact: ClassVar[dict[str, Any]] = {"dtype": "float32"}
@@ -61,7 +71,9 @@ class TransformersEngine(Record):
 
         check_quantization(artifact.path)
         device = self.device
-        if device == "auto":
+        if device == "auto" and artifact.format == "torch":
+            device = "cpu"
+        elif device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         elif device == "cuda" and not torch.cuda.is_available():
             raise NotHere("torch sees no GPU", cure="use device: auto")
@@ -139,32 +151,15 @@ class TransformersSession:
 def load_model(folder: Path, dtype: str, device: str) -> Any:
     """Return the causal LM of a folder in evaluation mode, with grouped attention on the CPU.
 
-    Only safetensors are read and no code from the folder runs. BrokenInput where files or weights
-    are missing or unreadable.
+    Only safetensors or, where there are none, the tensors of a state dict are read, and no code
+    from the folder runs. BrokenInput where files or weights are missing or unreadable.
     """
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=getattr(torch, dtype),
-            device_map=device,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise BrokenInput(f"the model cannot be loaded: {error}", place=str(folder)) from error
-    if missing := sorted(report["missing_keys"]):
-        raise BrokenInput(f"weights are missing: {', '.join(missing[:5])}", place=str(folder))
+    if torch_state.is_state_folder(folder):
+        model = torch_state.load_torch_lm(folder, dtype, device)
+    else:
+        model = load_causal_lm(folder, dtype, device=device)
     use_grouped_attention(model)
-    return model.eval()
+    return model
 
 
 def check_quantization(folder: Path) -> None:

@@ -1,0 +1,112 @@
+"""What a method asks of a Hugging Face folder before it compresses it, and says of what it kept."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from weightcut.compression.files import safetensors_files
+from weightcut.errors import BrokenInput, NotHere, UsageError
+from weightcut.models.causal_lm import load_causal_lm, read_config
+from weightcut.records import TokenBlocks
+
+
+def check_source(folder: Path) -> None:
+    """Refuse, before anything expensive, a folder whose weights a method must not work on.
+
+    UsageError where they are quantized already, NotHere where transformers knows no such model,
+    BrokenInput where a tensor holds NaN or infinite values.
+    """
+    config = read_config(folder)
+    if "quantization_config" in config:
+        raise UsageError(
+            "the weights are quantized already",
+            place=str(folder / "config.json"),
+            cure="compress the model as it was before quantization",
+        )
+    check_architecture(folder, config)
+    check_numbers(folder)
+
+
+def check_architecture(folder: Path, config: dict[str, Any]) -> None:
+    """Refuse a type of model that transformers has no causal language model for."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    kind = config.get("model_type")
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise NotHere(
+            f"transformers {version('transformers')} has no causal language model of the type "
+            f"{kind!r}",
+            place=str(folder / "config.json"),
+            cure="rtn still applies: it reads the weights alone and needs no model code",
+        )
+
+
+def check_numbers(folder: Path) -> None:
+    """Refuse weights with NaN or infinite values, naming the tensor; reads one tensor at a time."""
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    for path in safetensors_files(folder):
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118 - no mapping, it cannot be iterated
+                    tensor = file.get_tensor(name)
+                    if tensor.is_floating_point() and tensor.element_size() > 1:
+                        _refuse_bad(name, int((~torch.isfinite(tensor)).sum()), path)
+        except SafetensorError as error:
+            raise BrokenInput(
+                f"is no intact safetensors file: {error}", place=str(path), cure="get it again"
+            ) from error
+
+
+def load_checked(folder: Path, dtype: str = "auto") -> Any:
+    """Return the unquantized model of a folder after `check_source`."""
+    check_source(folder)
+    return load_causal_lm(folder, dtype)
+
+
+def linear_layers(model: Any) -> dict[str, Any]:
+    """Return the linear layers by name, in order, without the one that gives the logits.
+
+    NotHere for a family that has none (GPT-2 keeps its weights in Conv1D modules).
+    """
+    from torch import nn
+
+    head = model.get_output_embeddings()
+    found = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module is not head
+    }
+    if not found:
+        raise NotHere(
+            f"a {model.config.model_type} model has no linear layers of the kind that this method "
+            "works on",
+            cure="bnb-nf4, bnb-fp4, bnb-int8 and magnitude also know the Conv1D layers of GPT-2",
+        )
+    return found
+
+
+def calibration_length(model: Any, length: int) -> int:
+    """Return the length of calibration windows: as asked, or as many positions as there are."""
+    config = model.config.get_text_config(decoder=True)
+    return min(length, getattr(config, "max_position_embeddings", None) or length)
+
+
+def told(blocks: TokenBlocks) -> dict[str, Any]:
+    """Return what an artifact's record says of its calibration text."""
+    windows, length = blocks.ids.shape
+    return {
+        "source": blocks.source, "digest": blocks.digest, "windows": windows, "length": length,
+    }  # fmt: skip
+
+
+def _refuse_bad(name: str, bad: int, path: Path) -> None:
+    if bad:
+        raise BrokenInput(
+            f"the tensor {name!r} holds {bad} values that are NaN or infinite",
+            place=str(path),
+            cure="get the model again; such weights can only give such answers",
+        )

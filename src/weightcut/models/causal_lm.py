@@ -1,0 +1,130 @@
+"""Load Hugging Face causal language models safely, with errors that say what is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging import ERROR, getLogger
+from pathlib import Path
+from typing import Any
+
+from weightcut.errors import BrokenInput, NotHere
+
+
+def load_causal_lm(
+    folder: Path, dtype: str = "auto", *, device: str = "cpu", quantization: Any = None
+) -> Any:
+    """Return the model of a folder, in evaluation mode.
+
+    dtype: "auto" keeps the stored type; else a torch type's name. quantization: a config of
+    transformers by which the weights are quantized while they are loaded. Only safetensors are
+    read and no code that came with the model runs. BrokenInput where the folder holds no readable
+    model, NotHere where a package that the model needs is not installed.
+    """
+    placed = device != "cpu" or quantization is not None or is_quantized(folder)
+    # An explicit None would hide the quantization that a folder's own config tells of.
+    options: dict[str, Any] = {} if quantization is None else {"quantization_config": quantization}
+    with quiet_transformers(), _told_plainly(folder):
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+            device_map=device if placed else None,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named below
+            **options,
+        )
+    if wrong := sorted(report["mismatched_keys"]):
+        name, found, expected = wrong[0]
+        raise BrokenInput(
+            f"the tensor {name!r} has the shape {list(found)}, its config says {list(expected)}",
+            place=str(folder),
+        )
+    if missing := sorted(report["missing_keys"]):
+        raise BrokenInput(f"weights are missing: {', '.join(missing[:5])}", place=str(folder))
+    return model.eval()
+
+
+def empty_causal_lm(folder: Path, *, with_buffers: bool = False) -> Any:
+    """Return the model that a folder's config describes, with no memory behind its weights.
+
+    with_buffers: compute those buffers that are not weights (rotary frequencies) nevertheless.
+    """
+    with quiet_transformers(), _told_plainly(folder):
+        from accelerate import init_empty_weights
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with init_empty_weights(include_buffers=not with_buffers):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
+
+
+def is_quantized(folder: Path) -> bool:
+    """Return whether a folder's config says that its weights are quantized."""
+    return read_config(folder).get("quantization_config") is not None
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return config.json as plain data; BrokenInput where it is absent or no JSON object."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BrokenInput(f"cannot be read: {error}", place=str(path)) from error
+    if not isinstance(config, dict):
+        raise BrokenInput("is not a JSON object", place=str(path))
+    return config
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' progress bars and advice off the terminal; its errors still show.
+
+    So too torchao's notes on kernels that this machine lacks, which it writes when transformers
+    imports it.
+    """
+    for noisy in ("torchao", "torch.utils._pytree"):
+        getLogger(noisy).setLevel(ERROR)
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _told_plainly(folder: Path) -> Iterator[None]:
+    """Turn whatever a loader raises on bad files into one plain error; memory and bugs pass."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    bad_files = (
+        OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, AssertionError,
+        ArithmeticError, SafetensorError, StrictDataclassError,
+    )  # fmt: skip
+    try:
+        yield
+    except ImportError as error:
+        raise NotHere(f"the model cannot be loaded: {error}", place=str(folder)) from error
+    except bad_files as error:
+        raise BrokenInput(f"the model cannot be loaded: {_line(error)}", place=str(folder)) from (
+            error
+        )
+
+
+def _line(error: BaseException) -> str:
+    """Return an exception's message in one line of bearable length."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said if len(said) <= 400 else said[:400] + " ..."
