@@ -123,6 +123,11 @@ def latency(variant: VariantResult) -> float | None:
     return finite(variant.profile.latency_ms.p50) if variant.profile else None
 
 
+def speedup(variant: VariantResult) -> float | None:
+    """Return the baseline's median latency over the variant's."""
+    return finite(variant.against_baseline.latency_speedup) if variant.against_baseline else None
+
+
 def memory(variant: VariantResult) -> int | None:
     """Return the peak resident memory of the process, in bytes."""
     return variant.profile.peak_rss_bytes if variant.profile else None

@@ -13,6 +13,7 @@ from typing import Any
 
 from weightcut.records.results import Results, VariantResult
 from weightcut.reports import measures, text
+from weightcut.reports.limits import limits, method
 from weightcut.reports.tables import Table, guards, overview, quality, recipes, speed
 
 _LONG = 600
@@ -47,6 +48,8 @@ class Page:
     guards: Table
     agreement: str
     rule: str
+    method: list[str]
+    limits: list[str]
     conditions: list[Pair]
     machine: list[Pair]
     skipped: list[Pair]
@@ -69,6 +72,8 @@ def page(results: Results) -> Page:
         guards=guards(results),
         agreement=text.plain(results.agreement.says) if results.agreement else "",
         rule=_rule(results),
+        method=method(results),
+        limits=limits(results),
         conditions=list(_flat(results.conditions)),
         machine=list(_flat(results.machine)),
         skipped=[(text.plain(s.cell), text.plain(s.reason)) for s in results.skipped],

@@ -24,16 +24,16 @@ def themed(chart: alt.LayerChart, *, dark: bool = False) -> dict[str, Any]:
     return recoloured
 
 
-def still(chart: alt.LayerChart) -> str:
+def still(chart: alt.LayerChart, font: str = "system-ui, sans-serif") -> str:
     """Return a light SVG picture for a page, without what only a live chart shows.
 
-    Descriptions of single marks are left out too, which would triple its size: a page describes
-    the whole chart.
+    font: a font family of CSS. Descriptions of single marks are left out too, which would triple
+    its size: a page describes the whole chart.
     """
     import vl_convert
 
     spec = themed(chart)
-    spec["config"] |= {"aria": False, "font": "system-ui, sans-serif"}
+    spec["config"] |= {"aria": False, "font": font}
     picture: str = vl_convert.vegalite_to_svg(spec, vl_version=vega_lite_version())
     return re.sub(r'<text [^>]*opacity="0"[^>]*>[^<]*</text>', "", picture)
 
