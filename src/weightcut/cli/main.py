@@ -18,6 +18,7 @@ from weightcut.cli import (
     run,
     sandbox,
     score,
+    serve,
 )
 from weightcut.cli.output import complain
 from weightcut.errors import UsageError, WeightcutError
@@ -39,6 +40,8 @@ app.command("profile")(profile.profile)
 app.command("compare")(compare.compare)
 app.add_typer(score.app, name="score")
 app.add_typer(sandbox.app, name="sandbox")
+app.command("serve")(serve.serve)
+app.add_typer(serve.keys_app, name="keys")
 
 
 def main() -> None:

@@ -1,0 +1,80 @@
+"""A circuit breaker: leaves a failing upstream alone, and tries whether it has recovered.
+
+Source: M. Nygard, Release It! (2007), with a minimum number of outcomes before it judges.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal
+
+from weightcut.routing.server.config import BreakerConfig
+
+State = Literal["closed", "half-open", "open"]
+
+
+class Breaker:
+    """A state machine without a clock of its own: every method is told the time, in seconds.
+
+    closed: everything may pass, until enough recent outcomes are failures. open: nothing may, for a
+    pause. half-open: one probe at a time; enough good ones in a row close it, a bad one opens it
+    for twice the pause.
+    """
+
+    def __init__(self, settings: BreakerConfig) -> None:
+        self._settings = settings
+        self._outcomes: deque[tuple[float, bool]] = deque()
+        self._failures = 0
+        self._opened: float | None = None
+        self._pause = settings.open_s
+        self._probing = False
+        self._recovered = 0
+
+    def state(self, now: float) -> State:
+        """Return the state."""
+        if self._opened is None:
+            return "closed"
+        return "half-open" if now - self._opened >= self._pause else "open"
+
+    def allow(self, now: float) -> bool:
+        """Return whether a call may go; if so, `record` or `release` must follow."""
+        state = self.state(now)
+        if state == "half-open" and not self._probing:
+            self._probing = True
+            return True
+        return state == "closed"
+
+    def release(self) -> None:
+        """Say that a call that was allowed ended without an outcome (its client left)."""
+        self._probing = False
+
+    def record(self, ok: bool, now: float) -> None:
+        """Take the outcome of a call that was allowed."""
+        if self._opened is None:
+            self._judge(ok, now)
+        elif self._probing:
+            self._probing = False
+            self._probe(ok, now)
+
+    def _judge(self, ok: bool, now: float) -> None:
+        settings, outcomes = self._settings, self._outcomes
+        outcomes.append((now, ok))
+        self._failures += not ok
+        while outcomes and now - outcomes[0][0] > settings.window_s:
+            self._failures -= not outcomes.popleft()[1]
+        enough = len(outcomes) >= settings.minimum
+        if not ok and enough and self._failures >= settings.failure_share * len(outcomes):
+            self._open(now, settings.open_s)
+
+    def _probe(self, ok: bool, now: float) -> None:
+        if not ok:
+            self._open(now, min(2 * self._pause, self._settings.longest_open_s))
+            return
+        self._recovered += 1
+        if self._recovered >= self._settings.recovery:
+            self._opened = None
+
+    def _open(self, now: float, pause: float) -> None:
+        self._opened, self._pause = now, pause
+        self._recovered, self._failures = 0, 0
+        self._outcomes.clear()

@@ -1,0 +1,1 @@
+"""Where answers come from: engines in this process, servers by URL, and the fake."""
