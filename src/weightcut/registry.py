@@ -18,6 +18,7 @@ from weightcut.errors import UsageError, nearest
 Kind = Literal["method", "engine", "task", "report"]
 
 METHODS: Mapping[str, str] = {
+    "awq": "weightcut.compression.awq:AWQ",
     "bnb-fp4": "weightcut.compression.bnb_fp4:BnbFP4",
     "bnb-int8": "weightcut.compression.bnb_int8:BnbInt8",
     "bnb-nf4": "weightcut.compression.bnb_nf4:BnbNF4",
@@ -27,7 +28,9 @@ METHODS: Mapping[str, str] = {
     "int4": "weightcut.compression.int4:Int4",
     "int8": "weightcut.compression.int8:Int8",
     "prune-depth": "weightcut.compression.prune_depth:PruneDepth",
+    "rtn": "weightcut.compression.rtn:RTN",
     "scripted-shrink": "weightcut.compression.scripted_shrink:ScriptedShrink",
+    "smoothquant": "weightcut.compression.smoothquant:SmoothQuant",
     "torchao-int4": "weightcut.compression.torchao_int4:TorchaoInt4",
     "torchao-int8": "weightcut.compression.torchao_int8:TorchaoInt8",
     "torchao-int8-dynamic": "weightcut.compression.torchao_int8_dynamic:TorchaoInt8Dynamic",

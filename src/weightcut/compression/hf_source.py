@@ -6,9 +6,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from weightcut.compression.files import safetensors_files
+from weightcut.compression.shards import read_tensors
 from weightcut.errors import BrokenInput, NotHere, UsageError
-from weightcut.models.causal_lm import load_causal_lm, read_config
+from weightcut.models.causal_lm import is_known, load_causal_lm, read_config
 from weightcut.records import TokenBlocks
 
 
@@ -18,47 +18,41 @@ def check_source(folder: Path) -> None:
     UsageError where they are quantized already, NotHere where transformers knows no such model,
     BrokenInput where a tensor holds NaN or infinite values.
     """
+    check_unquantized(folder)
     config = read_config(folder)
-    if "quantization_config" in config:
+    if not is_known(config):
+        raise NotHere(
+            f"transformers {version('transformers')} has no causal language model of the type "
+            f"{config.get('model_type')!r}",
+            place=str(folder / "config.json"),
+            cure="rtn still applies: it reads the weights alone and needs no model code",
+        )
+    for name, tensor in read_tensors(folder):
+        check_finite(name, tensor, folder)
+
+
+def check_unquantized(folder: Path) -> None:
+    """Refuse a folder whose config says that its weights are quantized."""
+    if read_config(folder).get("quantization_config") is not None:
         raise UsageError(
             "the weights are quantized already",
             place=str(folder / "config.json"),
             cure="compress the model as it was before quantization",
         )
-    check_architecture(folder, config)
-    check_numbers(folder)
 
 
-def check_architecture(folder: Path, config: dict[str, Any]) -> None:
-    """Refuse a type of model that transformers has no causal language model for."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-
-    kind = config.get("model_type")
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise NotHere(
-            f"transformers {version('transformers')} has no causal language model of the type "
-            f"{kind!r}",
-            place=str(folder / "config.json"),
-            cure="rtn still applies: it reads the weights alone and needs no model code",
-        )
-
-
-def check_numbers(folder: Path) -> None:
-    """Refuse weights with NaN or infinite values, naming the tensor; reads one tensor at a time."""
+def check_finite(name: str, tensor: Any, folder: Path) -> None:
+    """Refuse a tensor with NaN or infinite values; float8 and integers cannot be asked."""
     import torch
-    from safetensors import SafetensorError, safe_open
 
-    for path in safetensors_files(folder):
-        try:
-            with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118 - no mapping, it cannot be iterated
-                    tensor = file.get_tensor(name)
-                    if tensor.is_floating_point() and tensor.element_size() > 1:
-                        _refuse_bad(name, int((~torch.isfinite(tensor)).sum()), path)
-        except SafetensorError as error:
-            raise BrokenInput(
-                f"is no intact safetensors file: {error}", place=str(path), cure="get it again"
-            ) from error
+    if not tensor.is_floating_point() or tensor.element_size() == 1:
+        return
+    if bad := int((~torch.isfinite(tensor)).sum()):
+        raise BrokenInput(
+            f"the tensor {name!r} holds {bad} values that are NaN or infinite",
+            place=str(folder),
+            cure="get the model again; such weights can only give such answers",
+        )
 
 
 def load_checked(folder: Path, dtype: str = "auto") -> Any:
@@ -101,12 +95,3 @@ def told(blocks: TokenBlocks) -> dict[str, Any]:
     return {
         "source": blocks.source, "digest": blocks.digest, "windows": windows, "length": length,
     }  # fmt: skip
-
-
-def _refuse_bad(name: str, bad: int, path: Path) -> None:
-    if bad:
-        raise BrokenInput(
-            f"the tensor {name!r} holds {bad} values that are NaN or infinite",
-            place=str(path),
-            cure="get the model again; such weights can only give such answers",
-        )

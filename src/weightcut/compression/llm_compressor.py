@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from weightcut.compression.files import bytes_by_part
 from weightcut.compression.hf_io import quiet_transformers, save_causal_lm
 from weightcut.compression.hf_source import calibration_length, told
 from weightcut.compression.method import Context, Requirements
-from weightcut.errors import NotHere
+from weightcut.errors import NotHere, missing_extra
 from weightcut.records import TokenBlocks
 
 SMALLEST_GROUP = 16
@@ -121,22 +122,17 @@ def by_kind(groups: Mapping[str, int], left: Sequence[str], bits: int) -> dict[s
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep llmcompressor's log, bars and warnings off the terminal; its errors still show."""
-    try:
-        from loguru import logger
-    except ImportError:
+    """Keep llmcompressor's log, bars and warnings off the terminal; its errors still show.
+
+    NotHere where it is not installed.
+    """
+    for name in ("LLM_COMPRESSOR_LOG_DISABLED", "COMPRESSED_TENSORS_LOG_DISABLED"):
+        os.environ.setdefault(name, "true")  # read once, when they are imported
+    if find_spec("llmcompressor") is None:
+        raise missing_extra("llmcompressor", "compress")
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
         yield
-        return
-    for name in ("llmcompressor", "compressed_tensors"):
-        logger.disable(name)
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name in ("llmcompressor", "compressed_tensors"):
-            logger.enable(name)
 
 
 @contextlib.contextmanager

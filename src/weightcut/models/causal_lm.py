@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stderr
+from io import StringIO
 from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,22 @@ def load_causal_lm(
     """Return the model of a folder, in evaluation mode.
 
     dtype: "auto" keeps the stored type; else a torch type's name. quantization: a config of
-    transformers by which the weights are quantized while they are loaded. Only safetensors are
+    transformers by which the weights are quantized while they are loaded. Weights that are packed
+    by compressed-tensors are unpacked, for which there is no kernel on CPUs. Only safetensors are
     read and no code that came with the model runs. BrokenInput where the folder holds no readable
     model, NotHere where a package that the model needs is not installed.
     """
-    placed = device != "cpu" or quantization is not None or is_quantized(folder)
+    stored = _stored_quantization(folder)
+    packed = stored == "compressed-tensors"
     # An explicit None would hide the quantization that a folder's own config tells of.
     options: dict[str, Any] = {} if quantization is None else {"quantization_config": quantization}
-    with quiet_transformers(), _told_plainly(folder):
+    placed = device != "cpu" or quantization is not None or stored is not None
+    with quiet_transformers(), _hushed(packed), _told_plainly(folder):
         import torch
-        from transformers import AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM, CompressedTensorsConfig
 
+        if packed:
+            options["quantization_config"] = CompressedTensorsConfig(dequantize=True)
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype if dtype == "auto" else getattr(torch, dtype),
@@ -40,6 +46,8 @@ def load_causal_lm(
             ignore_mismatched_sizes=True,  # they are named below
             **options,
         )
+        if packed:
+            _drop_idle_wrappers(model)
     if wrong := sorted(report["mismatched_keys"]):
         name, found, expected = wrong[0]
         raise BrokenInput(
@@ -65,9 +73,11 @@ def empty_causal_lm(folder: Path, *, with_buffers: bool = False) -> Any:
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
 
 
-def is_quantized(folder: Path) -> bool:
-    """Return whether a folder's config says that its weights are quantized."""
-    return read_config(folder).get("quantization_config") is not None
+def is_known(config: Mapping[str, Any]) -> bool:
+    """Return whether transformers has a causal language model of a config's type."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return config.get("model_type") in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -102,6 +112,32 @@ def quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+def _stored_quantization(folder: Path) -> str | None:
+    """Return the method by which the weights of a folder are quantized, None if they are not."""
+    found = read_config(folder).get("quantization_config")
+    if found is None:
+        return None
+    return str(found.get("quant_method")) if isinstance(found, dict) else "unknown"
+
+
+def _drop_idle_wrappers(model: Any) -> None:
+    """Let layers with quantized weights alone multiply directly, now that these are unpacked.
+
+    Where activations are quantized too, compressed-tensors' forward does that and stays.
+    """
+    for module in model.modules():
+        scheme = getattr(module, "quantization_scheme", None)
+        if scheme is not None and scheme.input_activations is scheme.output_activations is None:
+            vars(module).pop("forward", None)
+
+
+@contextmanager
+def _hushed(wanted: bool) -> Iterator[None]:
+    """Keep the progress bars of compressed-tensors, which has no switch for them, to itself."""
+    with redirect_stderr(StringIO()) if wanted else nullcontext():
+        yield
 
 
 @contextmanager
