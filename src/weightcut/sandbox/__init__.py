@@ -27,6 +27,7 @@ What is not stopped:
 """
 
 from weightcut.sandbox.capabilities import Protection, capabilities
+from weightcut.sandbox.languages import Language, missing
 from weightcut.sandbox.pool import Sandbox, shared
 
-__all__ = ["Protection", "Sandbox", "capabilities", "shared"]
+__all__ = ["Language", "Protection", "Sandbox", "capabilities", "missing", "shared"]

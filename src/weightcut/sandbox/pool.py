@@ -5,12 +5,18 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
+from itertools import chain
 
 from weightcut.errors import UsageError
 from weightcut.records import ExecutionResult
 from weightcut.sandbox.capabilities import protections
+from weightcut.sandbox.inside.watch import Limits
+from weightcut.sandbox.languages import Language, Toolchain, toolchain
+from weightcut.sandbox.tool import Tool
 from weightcut.sandbox.worker import Worker
 
 MIN_MEMORY = 64 << 20
@@ -29,14 +35,27 @@ class Sandbox:
         self._owner = os.getpid()
         self._free = threading.BoundedSemaphore(workers or len(os.sched_getaffinity(0)))
         self._lock = threading.Lock()
-        self._idle: list[Worker] = []
+        self._idle: dict[str, list[Worker]] = {}
         self._started = 0
         self._closed = False
+        self._toolchains: dict[Language, Toolchain] = {}
 
     def run_program(
-        self, source: str | bytes, *, timeout: float = 5, memory: int = 512 << 20
+        self,
+        source: str | bytes,
+        *,
+        language: Language = "python",
+        timeout: float = 5,
+        memory: int = 512 << 20,
     ) -> ExecutionResult:
-        """Run one program: `timeout` CPU seconds, `memory` bytes."""
+        """Run one program: `timeout` CPU seconds, `memory` bytes.
+
+        A compiled language: one source file; the limits are those of the run and of its heap, and
+        compiling has its own. NotHere where this machine lacks the language.
+        """
+        if language != "python":
+            data = source if isinstance(source, bytes) else source.encode("utf-8", "replace")
+            return self._run_compiled(language, data, timeout, memory)
         return self._run({"program": source}, timeout, memory)
 
     def run_tests(
@@ -57,9 +76,12 @@ class Sandbox:
             return
         with self._lock:
             self._closed = True
-            workers, self._idle = self._idle, []
+            workers, self._idle = [*chain(*self._idle.values())], {}
+            toolchains, self._toolchains = [*self._toolchains.values()], {}
         for worker in workers:
             worker.close()
+        for toolchain_ in toolchains:
+            toolchain_.close()
 
     def __enter__(self) -> Sandbox:
         return self
@@ -70,25 +92,56 @@ class Sandbox:
     def _run(
         self, sources: Mapping[str, str | bytes], timeout: float, memory: int
     ) -> ExecutionResult:
-        if memory < MIN_MEMORY:
-            raise UsageError(f"memory: {memory} bytes are too few", cure=f"at least {MIN_MEMORY}")
+        _check(memory)
+        with self._worker(None) as worker:
+            return worker.run(sources, _limits(timeout, memory))
+
+    def _run_compiled(
+        self, language: Language, source: bytes, timeout: float, memory: int
+    ) -> ExecutionResult:
+        _check(memory)
+        with self._lock:
+            chain_ = self._toolchains.get(language) or toolchain(language, self._protections)
+            self._toolchains[language] = chain_
+        with self._worker(chain_.tool) as worker:
+            started = time.perf_counter()
+            compiled = chain_.compile(worker, source)
+            if isinstance(compiled, ExecutionResult):
+                return compiled
+            limits = _limits(timeout, memory + chain_.overhead)
+            result = worker.start(chain_.command(memory), compiled, limits)
+        return result.model_copy(update={"wall_seconds": time.perf_counter() - started})
+
+    @contextmanager
+    def _worker(self, tool: Tool | None) -> Iterator[Worker]:
+        """Give an idle worker, or a new one; one that fails is closed."""
+        kind = tool.name if tool else ""
         with self._free:
             with self._lock:
-                worker = self._idle.pop() if self._idle else None
+                idle = self._idle.setdefault(kind, [])
+                worker = idle.pop() if idle else None
                 self._started += worker is None
                 number = self._started
-            worker = worker or Worker(self._protections, number)
+            worker = worker or Worker(self._protections, number, tool)
             try:
-                result = worker.run(sources, timeout, memory, max(2 * timeout, _LEAST_IDLE))
+                yield worker
             except BaseException:
                 worker.close()
                 raise
             with self._lock:
                 if not self._closed:
-                    self._idle.append(worker)
-                    return result
+                    self._idle[kind].append(worker)
+                    return
             worker.close()
-            return result
+
+
+def _check(memory: int) -> None:
+    if memory < MIN_MEMORY:
+        raise UsageError(f"memory: {memory} bytes are too few", cure=f"at least {MIN_MEMORY}")
+
+
+def _limits(timeout: float, memory: int) -> Limits:
+    return Limits(timeout, memory, max(2 * timeout, _LEAST_IDLE))
 
 
 def shared() -> Sandbox:

@@ -1,8 +1,9 @@
-"""Empty a folder that hostile code has written to."""
+"""A folder that hostile code has written to: emptying it, reading from it."""
 
 from __future__ import annotations
 
 import os
+import stat
 from itertools import count
 from pathlib import Path
 
@@ -23,6 +24,18 @@ def empty(folder: Path) -> None:
                     os.unlink(entry.name, dir_fd=root)
     finally:
         os.close(root)
+
+
+def read_plain(path: Path) -> bytes:
+    """Return the content of a plain file; OSError for a link, a pipe, or no file.
+
+    A hostile process may have made it: its size is what the limit on files allowed.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("it is no plain file")
+        return file.read()
 
 
 def _dissolve(root: int, name: str, fresh: count[int]) -> None:

@@ -11,47 +11,36 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from weightcut.errors import NotHere
 from weightcut.records import ExecutionResult
 from weightcut.records.execution import Status
 from weightcut.sandbox.capabilities import FIRST_USER, Protections
 from weightcut.sandbox.inside.program import CONFINED, DOOR_EXIT, MEMORY_EXIT, SECRET_BYTES
-from weightcut.sandbox.scratch import empty
+from weightcut.sandbox.inside.watch import Limits
+from weightcut.sandbox.scratch import empty, read_plain
+from weightcut.sandbox.tool import ENVIRONMENT, Tool, interpreter
+from weightcut.sandbox.tool import role as settings_of
 
 MAX_OUTPUT = 1 << 16
 """Bytes of output that are kept: the last ones."""
-_FOLDER = Path(__file__).parent
+MAX_REPORT = 1 << 10
+"""Bytes that are read of what a tool reports."""
 _ROLES = ("program", "solution", "test")
-_ENVIRONMENT = {
-    "PATH": "/usr/bin:/bin",
-    "HOME": ".",
-    "TMPDIR": ".",
-    "LANG": "C.UTF-8",
-    "PYTHONHASHSEED": "0",
-}
-# Empty parent packages: the fork server loads `inside` alone, not what weightcut needs.
-_START = """
-import sys, types
-folder = sys.argv.pop()
-for name in ("weightcut", "weightcut.sandbox"):
-    sys.modules[name] = types.ModuleType(name)
-    sys.modules[name].__path__ = [folder]
-from weightcut.sandbox.inside.zygote import main
-main()
-"""
 
 
 class Worker:
-    """A fork server in its own process; closed by `close`, or by the end of this process."""
+    """A fork server in its own process; closed by `close`, or by the end of this process.
 
-    def __init__(self, protections: Protections, number: int = 0) -> None:
+    With a `tool` it starts that instead of running Python programs.
+    """
+
+    def __init__(self, protections: Protections, number: int = 0, tool: Tool | None = None) -> None:
         # One CPU for a run: its processes take turns, and waking a neighbour costs the most.
         cpus = sorted(os.sched_getaffinity(0))
         self._cpu = cpus[(os.getpid() + number) % len(cpus)]
@@ -59,24 +48,9 @@ class Worker:
         self._folder.chmod(0o711)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            # -s -P -S: nothing but the standard library; the emptied environment does the rest of
-            # -I's work, and fixes the order of sets, which -I would make random.
-            command = [
-                sys.executable,
-                "-s",
-                "-P",
-                "-S",
-                "-B",
-                "-X",
-                "utf8",
-                "-X",
-                "no_debug_ranges",
-                "-c",
-                _START,
-            ]
             self._process = subprocess.Popen(  # noqa: S603
-                [*command, str(theirs.fileno()), str(_FOLDER)],
-                env=_ENVIRONMENT,
+                interpreter("zygote", str(theirs.fileno())),
+                env=ENVIRONMENT,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -85,10 +59,11 @@ class Worker:
                 start_new_session=True,
             )
         self._socket = ours
-        self._scratch = {role: self._folder / role for role in _ROLES}
-        self._begin(protections)
+        roles = _ROLES if tool is None else ("tool",)
+        self._scratch = {role: self._folder / role for role in roles}
+        self._begin(protections, tool)
 
-    def _begin(self, protections: Protections) -> None:
+    def _begin(self, protections: Protections, tool: Tool | None) -> None:
         places: dict[str, Any] = {}
         for number, (role, folder) in enumerate(self._scratch.items()):
             folder.mkdir(0o700)
@@ -97,7 +72,7 @@ class Worker:
                 # Unique on this machine: process ids are below 2**22.
                 user = FIRST_USER + 4 * self._process.pid + number
                 os.chown(folder, user, user)
-            places[role] = {"scratch": str(folder), "user": user}
+            places[role] = {"scratch": str(folder), "user": user, **settings_of(tool)}
         settings = {
             "roles": places,
             "files": protections.landlock,
@@ -114,37 +89,78 @@ class Worker:
             self.close()
             raise NotHere(f"the sandbox did not start: {words}")
 
-    def run(
-        self, sources: Mapping[str, str | bytes], cpu: float, memory: int, idle: float
-    ) -> ExecutionResult:
+    def run(self, sources: Mapping[str, str | bytes], limits: Limits) -> ExecutionResult:
         """Run the sources of one role, or of `solution` and `test`, in this order."""
-        started = time.perf_counter()
         secret = secrets.token_bytes(SECRET_BYTES)
+        with contextlib.ExitStack() as stack:
+            files = []
+            for role, source in sources.items():
+                data = source.encode(errors="surrogatepass") if isinstance(source, str) else source
+                files.append(_memory_file(stack, b"" if role == "solution" else secret, data))
+            request = {"roles": list(sources), "limits": limits, "command": None}
+            end = self._do(request, files)
+        self._tidy(sources)
+        return end.result(secret, limits.cpu)
+
+    def start(self, command: Sequence[str], message: bytes, limits: Limits) -> ExecutionResult:
+        """Run a tool, with a mailbox as its standard input: a file in memory, to read and write.
+
+        The mailbox holds a secret and the message. The run has passed if it holds the secret alone
+        when all is over. `memory` bounds what the tool can write to.
+        """
+        secret = secrets.token_bytes(SECRET_BYTES)
+        with contextlib.ExitStack() as stack:
+            mailbox = _memory_file(stack, secret, message)
+            os.lseek(mailbox, 0, os.SEEK_SET)
+            end = self._do(_request(command, limits), [mailbox])
+            told = os.pread(mailbox, MAX_REPORT, 0)
+        self._tidy(["tool"])
+        return end._replace(told=end.told + told).result(secret, limits.cpu)
+
+    def build(
+        self,
+        command: Sequence[str],
+        source: tuple[str, bytes],
+        product: str,
+        limits: Limits,
+    ) -> bytes | ExecutionResult:
+        """Run a compiler in a scratch folder that holds `source`; return the file `product`."""
+        name, text = source
+        (self._scratch["tool"] / name).write_bytes(text)
+        (self._scratch["tool"] / name).chmod(0o644)
+        with contextlib.ExitStack() as stack:
+            nothing = _memory_file(stack)
+            end = self._do(_request(command, limits), [nothing])
+        try:
+            built = read_plain(self._scratch["tool"] / product)
+        except OSError:
+            built = b""
+        self._tidy(["tool"])
+        [ended] = end.answer["ends"]
+        if built and ended["code"] == 0:
+            return built
+        return end._replace(told=b'{"error": "error"}').result(b"", limits.cpu)
+
+    def _tidy(self, roles: Iterable[str]) -> None:
+        for role in roles:
+            empty(self._scratch[role])
+
+    def _do(self, request: Mapping[str, Any], files: Sequence[int]) -> _End:
+        started = time.perf_counter()
         with contextlib.ExitStack() as stack:
             output, output_end = _pipe(stack)
             report, report_end = _pipe(stack)
-            descriptors = [output_end, report_end]
-            for role, source in sources.items():
-                data = source.encode(errors="surrogatepass") if isinstance(source, str) else source
-                descriptors.append(_memory_file(stack, b"" if role == "solution" else secret, data))
-            request = {"roles": list(sources), "limits": (cpu, memory, idle)}
-            socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
+            socket.send_fds(
+                self._socket, [json.dumps(request).encode()], [output_end, report_end, *files]
+            )
             for descriptor in (output_end, report_end):
                 os.close(descriptor)
             answer, said, told = self._listen(output, report)
-        for role in sources:
-            empty(self._scratch[role])
         text = said.decode("utf-8", errors="replace")
-        confined = CONFINED * len(sources)
+        confined = CONFINED * len(request["roles"])
         if not told.startswith(confined):
             raise NotHere(f"a program could not be confined: {text.strip()[-500:]}")
-        status, note = _judge(answer, told.removeprefix(confined), secret, cpu)
-        return ExecutionResult(
-            status=status,
-            output=f"{text.rstrip()}\n{note}".strip() if note else text,
-            cpu_seconds=sum(end["cpu"] for end in answer["ends"]),
-            wall_seconds=time.perf_counter() - started,
-        )
+        return _End(answer, text, told.removeprefix(confined), time.perf_counter() - started)
 
     def close(self) -> None:
         """End the fork server, whatever it is doing, and remove its folders."""
@@ -185,6 +201,28 @@ class Worker:
                 if not data or descriptor not in kept:
                     poll.unregister(descriptor)
         return answer, kept[output], kept[report]
+
+
+def _request(command: Sequence[str], limits: Limits) -> dict[str, Any]:
+    return {"roles": ["tool"], "limits": limits, "command": list(command)}
+
+
+class _End(NamedTuple):
+    """All that is known about a run that is over."""
+
+    answer: Any
+    said: str
+    told: bytes
+    wall: float
+
+    def result(self, secret: bytes, cpu: float) -> ExecutionResult:
+        status, note = _judge(self.answer, self.told, secret, cpu)
+        return ExecutionResult(
+            status=status,
+            output=f"{self.said.rstrip()}\n{note}".strip() if note else self.said,
+            cpu_seconds=sum(end["cpu"] for end in self.answer["ends"]),
+            wall_seconds=self.wall,
+        )
 
 
 def _judge(answer: Any, told: bytes, secret: bytes, cpu: float) -> tuple[Status, str]:

@@ -9,7 +9,7 @@ import platform
 import resource
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,8 +28,9 @@ class Confinement(NamedTuple):
 
     scratch: str
     user: int | None
-    rules: int | None
+    rules: int | Callable[[], int] | None  # made by the process itself where it names itself
     filter: seccomp.Filter | None
+    open_files: int
 
 
 def prepare(
@@ -40,43 +41,65 @@ def prepare(
     files: bool,
     calls: bool,
     extra: Iterable[str] = (),
+    readable: Iterable[str] = (),
+    executable: Iterable[str] = (),
+    map_below: int | None = None,
+    own: Iterable[str] = (),
+    pretended: Iterable[str] = (),
 ) -> Confinement:
     """Make ready the rule set (`files`) and the system call filter (`calls`) for `scratch`.
 
-    `extra` system calls are let through beside the usual ones.
+    `extra` system calls are let through beside the usual ones, and `readable` and `executable`
+    paths; files are mapped into memory from descriptors below `map_below` alone, if that is given.
+    `own` are the files of its own folder in /proc that the process may read. `pretended` system
+    calls do nothing.
     """
-    rules = code = None
+    rules: int | Callable[[], int] | None = None
+    code = None
     if files:
-        readable = [library, *map(Path, (*_SYSTEM, *_DEVICES))]
-        made = landlock.ruleset(readable, scratch)
-        rules = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, OUT_OF_THE_WAY)
-        os.close(made)
+        paths = [library, *map(Path, (*_SYSTEM, *_DEVICES, *readable))]
+
+        def make() -> int:
+            mine = [Path("/proc", str(os.getpid()), name) for name in own]
+            return landlock.ruleset([*paths, *mine], scratch, [*map(Path, executable)])
+
+        rules = make
+        if not own:
+            made = make()
+            rules = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, OUT_OF_THE_WAY)
+            os.close(made)
     if calls:
-        code = seccomp.Filter(seccomp.program(platform.machine(), extra))
-    return Confinement(str(scratch), user, rules, code)
+        code = seccomp.Filter(seccomp.program(platform.machine(), extra, map_below, pretended))
+    open_files = _OPEN_FILES if map_below is None else _OPEN_FILES + map_below
+    return Confinement(str(scratch), user, rules, code, open_files)
 
 
-def enter(confinement: Confinement, parent: int, first_closed: int) -> None:
+def enter(confinement: Confinement, parent: int | None, first_closed: int) -> None:
     """Give up everything that a program must not have.
 
     The caller has put the descriptors below `first_closed` in their places; the rest is closed.
+    The process dies with its `parent`, if that is given.
     """
+    rules = confinement.rules
+    if rules is not None and not isinstance(rules, int):
+        rules = rules()
     os.chdir(confinement.scratch)
     if confinement.user is not None:
         os.setgroups([])
         os.setresgid(confinement.user, confinement.user, confinement.user)
         os.setresuid(confinement.user, confinement.user, confinement.user)
     # Both are reset by a change of user.
-    kernel.die_with_parent(signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+    if parent is not None:
+        kernel.die_with_parent(signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
     kernel.hide()
-    if confinement.rules is not None:
-        landlock.restrict(confinement.rules)
+    if rules is not None:
+        landlock.restrict(rules)
     os.closerange(first_closed, os.sysconf("SC_OPEN_MAX"))
     _set(resource.RLIMIT_CORE, 0)
     _set(resource.RLIMIT_FSIZE, _FILE_BYTES)
-    _set(resource.RLIMIT_NOFILE, _OPEN_FILES)
+    _set(resource.RLIMIT_NOFILE, confinement.open_files)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     if confinement.filter is not None:
         confinement.filter.install()
@@ -86,6 +109,15 @@ def limit(cpu: float, memory: int) -> None:
     """Set the kernel's own, hard limits: CPU seconds (a backstop), bytes of address space."""
     _set(resource.RLIMIT_CPU, math.ceil(cpu) + 1)
     _set(resource.RLIMIT_AS, memory)
+
+
+def limit_runtime(cpu: float, memory: int) -> None:
+    """Set the limits of a language runtime, which reserves more addresses than it ever uses.
+
+    `memory` bounds what the process can write to: its heaps, stacks and generated code.
+    """
+    _set(resource.RLIMIT_CPU, math.ceil(cpu) + 1)
+    _set(resource.RLIMIT_DATA, memory)
 
 
 def limit_once(cpu: float, memory: int) -> None:

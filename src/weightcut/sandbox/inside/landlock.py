@@ -34,8 +34,10 @@ def abi() -> int:
         return 0
 
 
-def ruleset(readable: Iterable[Path], writable: Path) -> int:
+def ruleset(readable: Iterable[Path], writable: Path, executable: Iterable[Path] = ()) -> int:
     """Return the descriptor of a rule set: read `readable`, read and write `writable`, no more.
+
+    What is `executable` can be read and started.
 
     Also forbids TCP (version 4 on) and signals and abstract Unix sockets to processes outside
     (version 6 on). Paths that do not exist are left out.
@@ -52,6 +54,8 @@ def ruleset(readable: Iterable[Path], writable: Path) -> int:
     )
     for path in readable:
         _allow(rules, path, _READ & handled)
+    for path in executable:
+        _allow(rules, path, (_READ | _EXECUTE) & handled)
     _allow(rules, writable, _SCRATCH & handled)
     return rules
 

@@ -31,6 +31,7 @@ _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
 _X32 = 0x40000000
 _CLONE_THREAD = 0x00010000
+_NO_FILE = 0xFFFFFFFF  # descriptor -1
 # Duplicate, flags, locks, pipe size: nothing that makes the kernel signal another process
 # (F_SETOWN with F_SETSIG would be a kill() by the back door).
 _FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032)
@@ -52,8 +53,18 @@ def available() -> bool:
     return False
 
 
-def program(machine: str, extra: Iterable[str] = ()) -> bytes:
-    """Return the filter for an architecture as BPF bytes; `extra` calls are let through too."""
+def program(
+    machine: str,
+    extra: Iterable[str] = (),
+    map_below: int | None = None,
+    pretended: Iterable[str] = (),
+) -> bytes:
+    """Return the filter for an architecture as BPF bytes; `extra` calls are let through too.
+
+    `pretended` calls do nothing and succeed.
+    With `map_below`, files can be mapped into memory from descriptors below that number alone: once
+    those are taken, no native code can be loaded any more.
+    """
     audit, numbers = MACHINES[machine]
     code: list[Instruction] = [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
@@ -67,6 +78,10 @@ def program(machine: str, extra: Iterable[str] = ()) -> bytes:
     code += _when(numbers["prlimit64"], 0, [(_EQUAL, 0, 1, 0)])
     code += _when(numbers["fcntl"], 1, [(_EQUAL, 0, 1, command) for command in _FCNTL])
     code += _when(numbers["ioctl"], 1, [(_EQUAL, 0, 1, command) for command in _IOCTL])
+    if map_below is not None:
+        code += _when(numbers["mmap"], 4, [(_EQUAL, 0, 1, _NO_FILE), (_AT_LEAST, 1, 0, map_below)])
+    for name in pretended:
+        code += [(_EQUAL, 0, 1, numbers[name]), (_RETURN, 0, 0, _ERRNO)]
     # glibc takes this answer for an old kernel and falls back to clone, whose flags can be read.
     code += [(_EQUAL, 0, 1, numbers["clone3"]), (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
     code += _search(_ranges(numbers[name] for name in (*ALLOWED, *extra) if name in numbers))

@@ -35,7 +35,7 @@ class Server:
 
     def __init__(self, connection: socket.socket, settings: Any) -> None:
         self._caller = connection
-        library = _library()
+        library = standard_library()
         self._roles = {
             role: confine.prepare(
                 Path(place["scratch"]),
@@ -43,10 +43,16 @@ class Server:
                 library,
                 files=settings["files"],
                 calls=settings["calls"],
-                extra=judge.CALLS if role == "test" else (),
+                extra=judge.CALLS if role == "test" else place["calls"],
+                readable=place["readable"],
+                executable=place["executable"],
+                map_below=place["map_below"],
+                own=place["own"],
+                pretended=place["pretended"],
             )
             for role, place in settings["roles"].items()
         }
+        self._environment = next(iter(settings["roles"].values()))["environment"]
         for name in _PRELOADED:
             importlib.import_module(name)
         sys.path[:] = [path for path in sys.path if Path(path).is_relative_to(library)]
@@ -83,6 +89,19 @@ class Server:
             self._judge = None
         return outcome
 
+    def start(
+        self, command: list[str], limits: watch.Limits, descriptors: list[int]
+    ) -> watch.Outcome:
+        """Run another program than Python: `descriptors` are output, report, standard input."""
+        output, report, source = descriptors
+        places = [source, output, output, report]
+
+        def become_it() -> None:
+            os.close(program.REPORT)
+            os.execve(command[0], command, {**os.environ, **self._environment})  # noqa: S606
+
+        return watch.watch([self._fork("tool", places, limits, become_it)], limits, self._caller)
+
     def tidy(self) -> None:
         """Remove the empty scratch folders: the caller does so too, unless it was killed."""
         folders = [Path(role.scratch) for role in self._roles.values()]
@@ -98,10 +117,17 @@ class Server:
         theirs.close()
         return child._replace(channel=ours)
 
-    def _fork(self, role: str, places: list[int], limits: watch.Limits | None) -> watch.Child:
+    def _fork(
+        self,
+        role: str,
+        places: list[int],
+        limits: watch.Limits | None,
+        action: Callable[[], None] | None = None,
+    ) -> watch.Child:
         pid = os.fork()
         if pid == 0:
-            _become(role, self._roles[role], places, limits)
+            limit = confine.limit if action is None else confine.limit_runtime
+            _become(self._roles[role], places, limits, limit, action or _ROLES[role])
         return watch.Child(role, pid, os.pidfd_open(pid))
 
 
@@ -123,7 +149,11 @@ def main() -> None:
             server.tidy()
             return
         request = json.loads(data)
-        outcome = server.run(request["roles"], watch.Limits(*request["limits"]), descriptors)
+        limits = watch.Limits(*request["limits"])
+        if request["command"]:
+            outcome = server.start(request["command"], limits, descriptors)
+        else:
+            outcome = server.run(request["roles"], limits, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         answer = {"ends": [end._asdict() for end in outcome.ends], "reason": outcome.reason}
@@ -132,12 +162,13 @@ def main() -> None:
 
 
 def _become(
-    role: str,
     confinement: confine.Confinement,
     places: list[int],
     limits: watch.Limits | None,
+    limit: Callable[[float, int], None],
+    action: Callable[[], None],
 ) -> None:
-    """Be the child: put the descriptors in their places, confine, run; never returns."""
+    """Be the child: put the descriptors in their places, confine, act; never returns."""
     code = 1
     try:
         parent = os.getppid()
@@ -148,10 +179,10 @@ def _become(
             os.dup2(descriptor, place)
         confine.enter(confinement, parent, len(places))
         if limits is not None:
-            confine.limit(limits.cpu, limits.memory)
+            limit(limits.cpu, limits.memory)
             os.write(program.REPORT, program.CONFINED)
         gc.enable()
-        _ROLES[role]()
+        action()
         code = 0
     except BaseException:  # noqa: BLE001 (a forked child must never return into the server's loop)
         traceback.print_exc()
@@ -169,7 +200,7 @@ _ROLES: Mapping[str, Callable[[], None]] = {
 }
 
 
-def _library() -> Path:
+def standard_library() -> Path:
     """Return the folder of the standard library."""
     return Path(os.__file__).resolve().parent
 
