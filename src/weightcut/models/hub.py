@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,6 +85,23 @@ def download(reference: HubReference, folder: Path) -> None:
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
+def download_dataset(reference: HubReference, folder: Path, wanted: Sequence[str]) -> None:
+    """Fetch the files of a pinned data set whose names match `wanted` into `folder`."""
+    huggingface_hub = _library(reference)
+
+    def fetch() -> None:
+        huggingface_hub.snapshot_download(
+            reference.repository,
+            repo_type="dataset",
+            revision=reference.revision,
+            local_dir=folder,
+            allow_patterns=list(wanted),
+        )
+
+    _asked(reference, fetch)
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
 def _asked(reference: HubReference, action: Callable[[], _Answer]) -> _Answer:
     import httpx
     from huggingface_hub import errors
@@ -93,18 +110,18 @@ def _asked(reference: HubReference, action: Callable[[], _Answer]) -> _Answer:
         return action()
     except (errors.RepositoryNotFoundError, errors.GatedRepoError) as error:
         raise UsageError(
-            "the hub has no such model, or it is closed to you",
+            "the hub has no such repository, or it is closed to you",
             place=str(reference),
             cure="check the name, or log in with `hf auth login`",
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise UsageError("the model has no such revision", place=str(reference)) from error
+        raise UsageError("the repository has no such revision", place=str(reference)) from error
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, httpx.HTTPError) as error:
         said = str(error).strip().splitlines()
         raise NotHere(
             f"the Hugging Face hub cannot be reached ({said[0] if said else type(error).__name__})",
             place=str(reference),
-            cure="copy the model's folder here and name the folder",
+            cure="copy the folder here and name it instead",
         ) from error
 
 
@@ -115,7 +132,7 @@ def _library(reference: HubReference) -> Any:
             raise NotHere(
                 f"it is not in the cache and {name} is set",
                 place=str(reference),
-                cure="copy the model's folder here and name the folder",
+                cure="copy the folder here and name it instead",
             )
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import huggingface_hub

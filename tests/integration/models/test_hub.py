@@ -140,8 +140,8 @@ def test_a_name_without_revision_is_pinned_and_only_safe_files_come(
 @pytest.mark.parametrize(
     ("reference", "cause"),
     [
-        ("hub:org/tiny@v9", "UsageError hub:org/tiny@v9: the model has no such revision"),
-        ("hub:org/none", "UsageError hub:org/none: the hub has no such model"),
+        ("hub:org/tiny@v9", "UsageError hub:org/tiny@v9: the repository has no such revision"),
+        ("hub:org/none", "UsageError hub:org/none: the hub has no such repository"),
     ],
 )
 def test_what_the_hub_does_not_have(hub: Hub, tmp_path: Path, reference: str, cause: str) -> None:
@@ -156,4 +156,4 @@ def test_a_hub_out_of_reach_says_what_to_do(hub: Hub, tmp_path: Path) -> None:
     done = _pull(hub, tmp_path / "home", "hub:org/tiny")
     assert done.returncode == 1
     assert "NotHere hub:org/tiny: the Hugging Face hub cannot be reached" in done.stderr
-    assert "copy the model's folder" in done.stderr
+    assert "copy the folder" in done.stderr
