@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from weightcut.errors import BrokenInput, UsageError
 from weightcut.files import whole_folder
 from weightcut.records import Record, digest
-from weightcut.routing.policy import Arrays, State, load_policy
+from weightcut.routing.policy import Arrays, State, restore_policy
 from weightcut.routing.router import Router
 
 FORMAT = "weightcut-router"
@@ -89,7 +89,8 @@ def read_router(folder: Path) -> Router:
             cure="fit the router anew, or copy both of its files again",
         )
     try:
-        policy = load_policy(facts.policy).restore(State(facts.settings, _arrays(weights)))
+        state = State(facts.settings, _arrays(weights))
+        policy = restore_policy(facts.policy, state, len(facts.variants))
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise BrokenInput(
             f"not the weights of a {facts.policy} policy ({error})", place=str(folder / WEIGHTS)

@@ -1,4 +1,4 @@
-"""The contract of routing policies, and how a stored one is opened.
+"""The contract of routing policies, the table of them, and how a stored one is opened.
 
 A policy predicts from the prompt's text alone how well every variant will answer it. When a
 prompt is worth the full model is not the policy's to say: `Router` compares the predictions with
@@ -8,17 +8,22 @@ a calibrated threshold.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from weightcut.errors import UsageError, nearest
 
+if TYPE_CHECKING:
+    from weightcut.routing.encoder import Corpus, Encoded, Encoder
+
 Floats = npt.NDArray[np.float64]
 Arrays = dict[str, npt.NDArray[Any]]
-Progress = Callable[[str], None]
+Progress = Callable[[str, float | None], None]
 
 
 class State(NamedTuple):
@@ -29,32 +34,79 @@ class State(NamedTuple):
 
 
 class Policy(Protocol):
-    """A fitted policy."""
+    """A fitted policy; for n prompts and V variants, the cheapest first."""
 
-    kind: ClassVar[str]
+    @property
+    def kind(self) -> str:
+        """Its name in POLICIES."""
+        ...
 
     def predict(self, prompt: str) -> Floats:
-        """Return the expected quality of every variant, cheapest first: [variants] in 0..1."""
+        """Return the expected quality of every variant: [V], each from 0 to 1."""
+        ...
+
+    def predict_many(self, corpus: Corpus) -> Floats:
+        """Return the same for many prompts: [n, V]."""
         ...
 
     def state(self) -> State:
-        """Return what `restore` needs to make the same policy again."""
+        """Return what `restore_policy` needs to make the same policy again."""
         ...
 
-    @classmethod
-    def restore(cls, state: State) -> Policy:
-        """Return the policy that `state` came from; raises ValueError or KeyError if unusable."""
-        ...
+
+@dataclass(frozen=True)
+class Training:
+    """What a policy is fitted on: prompts, and every variant's quality [n, V] in 0..1."""
+
+    corpus: Corpus
+    quality: Floats
+    seed: int = 0
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The vocabulary and topics of these prompts, which all learnt policies share."""
+        from weightcut.routing.encoder import Encoder
+
+        return Encoder.fit(self.corpus, self.seed)
+
+    @cached_property
+    def encoded(self) -> Encoded:
+        """These prompts as numbers."""
+        return self.encoder.encode_many(self.corpus)
+
+    @cached_property
+    def heads(self) -> dict[str, Any]:
+        """Heads that are fitted already, for policies that share them."""
+        return {}
 
 
 POLICIES: Mapping[str, str] = {
-    "constant": "weightcut.routing.constant:Constant",
+    "blend": "weightcut.routing.learned",
+    "boosted": "weightcut.routing.learned",
+    "forest": "weightcut.routing.learned",
+    "knn": "weightcut.routing.learned",
+    "length": "weightcut.routing.rules",
+    "linear": "weightcut.routing.learned",
+    "rules": "weightcut.routing.rules",
 }
+"""Policy -> module with `fit(kind, training)` and `restore(kind, state)`."""
 
 
-def load_policy(kind: str) -> Any:
-    """Return the class of a policy; unknown: UsageError with the nearest name."""
+def fit_policy(kind: str, training: Training) -> Policy:
+    """Fit a policy; unknown: UsageError with the nearest name."""
+    policy: Policy = _module(kind).fit(kind, training)
+    return policy
+
+
+def restore_policy(kind: str, state: State, variants: int) -> Policy:
+    """Return the policy that a state came from; ValueError, KeyError where it cannot have."""
+    policy: Policy = _module(kind).restore(kind, state)
+    if policy.predict("").shape != (variants,):
+        raise ValueError(f"they are not of {variants} variants")
+    return policy
+
+
+def _module(kind: str) -> Any:
     if kind not in POLICIES:
         raise UsageError(f"unknown policy {kind!r}; {nearest(kind, POLICIES)}")
-    module, _, name = POLICIES[kind].partition(":")
-    return getattr(import_module(module), name)
+    return import_module(POLICIES[kind])

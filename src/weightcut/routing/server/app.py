@@ -113,9 +113,14 @@ def _answers(app: "FastAPI", service: Service, responder: Responder) -> None:
     )
     async def chat(request: Request, body: ChatRequest) -> Response:
         messages = tuple(message.plain() for message in body.messages)
+        sofar = ""
+        if body.continue_final_message:
+            if messages[-1]["role"] != "assistant" or len(messages) == 1:
+                raise Problem(400, "the last message is not the assistant's", param="messages")
+            messages, sofar = messages[:-1], messages[-1]["content"]
         wanted = body.top_logprobs or 0 if body.logprobs else None
         limit = body.max_completion_tokens or body.max_tokens
-        one = call(body, messages=messages, logprobs=wanted, max_tokens=limit)
+        one = call(body, messages=messages, sofar=sofar, logprobs=wanted, max_tokens=limit)
         return await respond(request, wire.CHAT, body, [one])
 
     @app.post(

@@ -14,6 +14,7 @@ class Call:
 
     logprobs: how many alternatives to each token; None for no log-probabilities at all. sofar: the
     beginning of the answer that another upstream has already given; max_tokens counts from there.
+    wants_mean: the mean log-probability of the answer is of use, where it can be had.
     """
 
     id: str
@@ -26,6 +27,7 @@ class Call:
     seed: int = 0
     logprobs: int | None = None
     sofar: str = ""
+    wants_mean: bool = False
 
     @property
     def text(self) -> str:

@@ -88,6 +88,10 @@ class ChatRequest(Sampling):
     max_completion_tokens: int | None = Field(None, ge=1, le=_BIG)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
+    continue_final_message: bool | None = Field(
+        None, description="go on from the last message, which is the assistant's (vLLM's extension)"
+    )
+    add_generation_prompt: bool | None = None
     response_format: dict[Literal["type"], Literal["text"]] | None = None
     metadata: dict[str, Any] | None = None
     store: bool | None = None

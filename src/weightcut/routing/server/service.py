@@ -177,7 +177,8 @@ class Service:
         ladder = self.variants[self.variants.index(plan.decided) :]
         for variant in ladder:
             order = (variant, *(name for name in plan.order if name != variant))
-            source = self.dispatcher.stream(answer.call, order, answer.trail, hold=True)
+            call = replace(answer.call, wants_mean=True)
+            source = self.dispatcher.stream(call, order, answer.trail, hold=True)
             chunks = [chunk async for chunk in source]
             draft = Answer(answer.call, answer.trail)
             for chunk in chunks:

@@ -1,0 +1,253 @@
+"""Prompts as numbers: tf-idf of hashed n-grams, topics (truncated SVD), and structure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from weightcut.routing import ngrams
+from weightcut.routing.policy import Arrays
+from weightcut.routing.structure import structure
+
+VOCABULARY = 1 << 16
+"""At most so many n-grams of either kind are kept, the most frequent ones."""
+TOPIC_WORDS = 1 << 14
+"""Topics are made of the so many most frequent words and word pairs."""
+TOPICS = 64
+_CLIP = 4.0
+_STRUCTURE_WEIGHT = 0.15
+_EPSILON = 1e-9
+
+Singles = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Prompts, taken apart once and for all: nothing here is learnt, so any subset may share it.
+
+    words, chars: counts of hashed n-grams (CSR) [n, 2**BITS]. structure: [n, features].
+    """
+
+    words: Any
+    chars: Any
+    structure: Singles
+
+    @classmethod
+    def of(cls, prompts: Sequence[str]) -> Corpus:
+        """Take prompts apart."""
+        texts = [ngrams.shorten(prompt) for prompt in prompts]
+        return cls(
+            ngrams.count_matrix([ngrams.word_grams(text) for text in texts]),
+            ngrams.count_matrix([ngrams.char_grams(text) for text in texts]),
+            np.array([structure(text) for text in texts], np.float32),
+        )
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Corpus:
+        """Return some of the prompts."""
+        return Corpus(self.words[rows], self.chars[rows], self.structure[rows])
+
+    def __len__(self) -> int:
+        return len(self.structure)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Prompts as numbers, one row each.
+
+    sparse: tf-idf of words, then characters (CSR) [n, vocabulary]. structure: standardized and
+    clipped [n, features]. topics: [n, topics].
+    """
+
+    sparse: Any
+    structure: Singles
+    topics: Singles
+
+    @cached_property
+    def dense(self) -> Singles:
+        """Structure and topics side by side, for trees."""
+        return np.hstack([self.structure, self.topics]).astype(np.float32)
+
+    @cached_property
+    def place(self) -> Singles:
+        """Topics and, with less weight, structure as points on a sphere, for neighbours."""
+        both = np.hstack([unit(self.topics), np.float32(_STRUCTURE_WEIGHT) * self.structure])
+        return unit(both)
+
+
+@dataclass(frozen=True)
+class One:
+    """One prompt as numbers: where in the vocabulary it has which weight, and the dense parts."""
+
+    positions: npt.NDArray[np.int32]
+    weights: Singles
+    structure: Singles
+    topics: Singles
+
+    @property
+    def dense(self) -> Singles:
+        """Structure and topics, for trees."""
+        return np.concatenate([self.structure, self.topics])
+
+    @property
+    def place(self) -> Singles:
+        """The point on the sphere, for neighbours."""
+        topics = self.topics / np.float32(np.sqrt(self.topics @ self.topics) + _EPSILON)
+        both = np.concatenate([topics, np.float32(_STRUCTURE_WEIGHT) * self.structure])
+        found: Singles = both / np.float32(np.sqrt(both @ both) + _EPSILON)
+        return found
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The vocabulary, its inverse document frequencies, the topics and the scale of structure.
+
+    words, chars: hashes, the most frequent first. idf: of words, then chars. loadings: of the first
+    words in each topic [TOPIC_WORDS at most, topics]. mean, scale: of structure.
+    """
+
+    words: ngrams.Ids
+    chars: ngrams.Ids
+    idf: Singles
+    loadings: Singles
+    mean: Singles
+    scale: Singles
+
+    @classmethod
+    def fit(cls, corpus: Corpus, seed: int) -> Encoder:
+        """Learn from training prompts; labels play no part."""
+        words, word_idf = _vocabulary(corpus.words, 2)
+        chars, char_idf = _vocabulary(corpus.chars, 3)
+        mean = corpus.structure.mean(0)
+        scale = 1 / (corpus.structure.std(0) + np.float32(1e-6))
+        idf = np.concatenate([word_idf, char_idf])
+        bare = cls(words, chars, idf, np.zeros((0, 0), np.float32), mean, scale)
+        weights = bare._weights(corpus.words, words, 0)
+        loadings = _topics(weights[:, :TOPIC_WORDS], seed)
+        return cls(words, chars, idf, loadings, mean, scale)
+
+    def encode_many(self, corpus: Corpus) -> Encoded:
+        """Return prompts as numbers."""
+        from scipy.sparse import hstack
+
+        words = self._weights(corpus.words, self.words, 0)
+        chars = self._weights(corpus.chars, self.chars, len(self.words))
+        topics = words[:, : len(self.loadings)] @ self.loadings
+        return Encoded(
+            hstack([words, chars], format="csr") * np.float32(np.sqrt(0.5)),
+            self._standard(corpus.structure),
+            np.asarray(topics, np.float32),
+        )
+
+    def encode(self, prompt: str) -> One:
+        """Return one prompt as numbers, the same as `encode_many` gives it."""
+        text = ngrams.shorten(prompt)
+        words = self._one(ngrams.word_grams(text), self._word_table)
+        chars = self._one(ngrams.char_grams(text), self._char_table)
+        known = words[0] < len(self.loadings)
+        topics = words[1][known] @ self.loadings[words[0][known]]
+        return One(
+            np.concatenate([words[0], chars[0]]),
+            np.concatenate([words[1], chars[1]]) * np.float32(np.sqrt(0.5)),
+            self._standard(structure(text)),
+            topics,
+        )
+
+    def arrays(self) -> Arrays:
+        """Return everything learnt, for a file."""
+        return {
+            "words": self.words,
+            "chars": self.chars,
+            "idf": self.idf,
+            "loadings": self.loadings.astype(np.float16),
+            "mean": self.mean,
+            "scale": self.scale,
+        }
+
+    @classmethod
+    def restore(cls, arrays: Arrays) -> Encoder:
+        """Return the encoder of these arrays; ValueError where they do not fit together."""
+        words, chars = (arrays[name].astype(np.uint32) for name in ("words", "chars"))
+        singles = {n: arrays[n].astype(np.float32) for n in ("idf", "loadings", "mean", "scale")}
+        width = len(structure(""))
+        fits = (
+            words.ndim == chars.ndim == 1
+            and singles["idf"].shape == (len(words) + len(chars),)
+            and singles["loadings"].ndim == 2
+            and len(singles["loadings"]) <= len(words)
+            and singles["mean"].shape == singles["scale"].shape == (width,)
+            and all(int(ids.max(initial=0)) < 1 << ngrams.BITS for ids in (words, chars))
+            and all(np.isfinite(values).all() for values in singles.values())
+        )
+        if not fits:
+            raise ValueError("the arrays of the features do not fit together")
+        return cls(words, chars, **singles)
+
+    @cached_property
+    def _word_table(self) -> npt.NDArray[np.int32]:
+        return _table(self.words, 0)
+
+    @cached_property
+    def _char_table(self) -> npt.NDArray[np.int32]:
+        return _table(self.chars, len(self.words))
+
+    def _one(
+        self, ids: ngrams.Ids, table: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.int32], Singles]:
+        different, counts = ngrams.counted(ids)
+        positions = table[different]
+        known = positions >= 0
+        positions = positions[known]
+        weights = (1 + np.log(counts[known])).astype(np.float32) * self.idf[positions]
+        return positions, weights / np.float32(np.sqrt(weights @ weights) + _EPSILON)
+
+    def _weights(self, counts: Any, vocabulary: ngrams.Ids, offset: int) -> Any:
+        from scipy.sparse import diags
+
+        weights = counts[:, vocabulary.astype(np.int64)].tocsr()
+        weights.data = 1 + np.log(weights.data)
+        weights = weights @ diags(self.idf[offset : offset + len(vocabulary)])
+        norms = np.sqrt(np.asarray(weights.multiply(weights).sum(1)).ravel()) + _EPSILON
+        return (diags((1 / norms).astype(np.float32)) @ weights).tocsr()
+
+    def _standard(self, values: Singles) -> Singles:
+        scaled: Singles = np.clip((values - self.mean) * self.scale, -_CLIP, _CLIP)
+        return scaled
+
+
+def unit(rows: Singles) -> Singles:
+    """Return rows of length 1."""
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
+    scaled: Singles = (rows / (norms + np.float32(_EPSILON))).astype(np.float32)
+    return scaled
+
+
+def _table(ids: ngrams.Ids, offset: int) -> npt.NDArray[np.int32]:
+    table = np.full(1 << ngrams.BITS, -1, np.int32)
+    table[ids] = np.arange(offset, offset + len(ids))
+    return table
+
+
+def _vocabulary(counts: Any, least: int) -> tuple[ngrams.Ids, Singles]:
+    """Return the n-grams of at least so many prompts, most frequent first, and their idf."""
+    found = np.bincount(counts.indices, minlength=counts.shape[1])
+    kept = np.flatnonzero(found >= min(least, counts.shape[0]))
+    kept = kept[np.argsort(-found[kept], kind="stable")][:VOCABULARY]
+    idf = np.log((1 + counts.shape[0]) / (1 + found[kept])) + 1
+    return kept.astype(np.uint32), idf.astype(np.float32)
+
+
+def _topics(weights: Any, seed: int) -> Singles:
+    """Return the loadings of the leading singular vectors (Halko et al. 2011, randomized)."""
+    from sklearn.utils.extmath import randomized_svd
+
+    rank = min(TOPICS, min(weights.shape) - 1)
+    if rank < 1:
+        return np.zeros((weights.shape[1], 0), np.float32)
+    _, _, rows = randomized_svd(weights, rank, n_iter=3, random_state=seed)
+    # As they come back from a file, so that a stored router scores like a fresh one.
+    return np.ascontiguousarray(rows.T).astype(np.float16).astype(np.float32)

@@ -1,0 +1,74 @@
+"""The qualities of the most similar training prompts, weighted by similarity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from weightcut.routing.encoder import Encoded, Encoder, One, Singles
+from weightcut.routing.policy import Arrays, Floats
+
+_NEIGHBOURS = 100
+_SHARPNESS = np.float32(4.0)
+KEPT = 16_384
+"""At most so many prompts are remembered: a decision compares with every one of them."""
+_ROWS = 2_048
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Where the training prompts lie on the sphere [n, dimensions], and their qualities [n, V]."""
+
+    places: Singles
+    quality: Singles
+
+    @classmethod
+    def fit(cls, encoded: Encoded, quality: Floats, seed: int) -> Neighbours:
+        """Remember the prompts, or as many of them as KEPT allows."""
+        rows = np.random.default_rng(seed).permutation(len(quality))[:KEPT]
+        # As they come back from a file, so that a stored router scores like a fresh one.
+        places = encoded.place[rows].astype(np.float16).astype(np.float32)
+        return cls(places, quality[rows].astype(np.float32))
+
+    @property
+    def _count(self) -> int:
+        return max(1, min(_NEIGHBOURS, len(self.places) // 8))
+
+    def predict(self, one: One) -> Floats:
+        """Return every variant's expected quality."""
+        return self._mean((self.places @ one.place)[None, :])[0]
+
+    def predict_many(self, encoded: Encoded) -> Floats:
+        """Return the same for many prompts."""
+        places = encoded.place
+        parts = [
+            self._mean(places[start : start + _ROWS] @ self.places.T)
+            for start in range(0, len(places), _ROWS)
+        ]
+        return np.concatenate(parts)
+
+    def _mean(self, similar: Singles) -> Floats:
+        first = len(self.places) - self._count
+        nearest = np.argpartition(similar, first, axis=1)[:, first:]
+        closeness = np.take_along_axis(similar, nearest, axis=1)
+        weights = np.exp(_SHARPNESS * closeness)
+        sums = np.einsum("ij,ijk->ik", weights, self.quality[nearest])
+        return np.asarray(sums / weights.sum(1)[:, None], np.float64)
+
+    def arrays(self) -> Arrays:
+        """Return everything learnt."""
+        return {"places": self.places.astype(np.float16), "quality": self.quality}
+
+    @classmethod
+    def restore(cls, arrays: Arrays, encoder: Encoder) -> Neighbours:
+        """Return the head of these arrays; ValueError where they do not fit."""
+        found = cls(arrays["places"].astype(np.float32), arrays["quality"].astype(np.float32))
+        width = encoder.loadings.shape[1] + len(encoder.mean)
+        if (
+            not len(found.places)
+            or found.places.shape != (len(found.quality), width)
+            or found.quality.ndim != 2
+        ):
+            raise ValueError("the remembered prompts do not fit the features")
+        return found

@@ -1,0 +1,211 @@
+"""A variant answered by its engine in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack
+from typing import Any, cast
+
+from weightcut import registry
+from weightcut.engines.engine import Engine, LiveSession, Progress
+from weightcut.errors import UsageError, WeightcutError
+from weightcut.models.tokenizer import Tokenizer, load_tokenizer
+from weightcut.records import Artifact, Named, Request
+from weightcut.routing.server import logs
+from weightcut.routing.server.calls import Call, Chunk, TokenLogprob
+from weightcut.routing.server.upstreams.live_worker import LiveWorker, OneByOne
+from weightcut.routing.server.upstreams.text_stream import TextStream
+from weightcut.routing.server.upstreams.upstream import CallRefused, PromptTooLong, UpstreamError
+
+_REMEMBERED = 1024
+_LONG = 16_384
+"""Characters beyond which a prompt is tokenized in a thread."""
+
+
+class InProcess:
+    """Requests share the engine's batch where the engine can; else they are answered in turn."""
+
+    continues = True
+
+    def __init__(
+        self, name: str, artifact: Artifact, engine: Named, slots: int, cache_tokens: int
+    ) -> None:
+        self.name, self._artifact, self._named = name, artifact, engine
+        # Beyond the batch some may wait inside, so that a place that gets free is taken at once.
+        self.slots = 2 * slots
+        self._batch, self._cache_tokens = slots, cache_tokens
+        self._context = _context(artifact)
+        self._numbers = itertools.count()
+        self._encoded: OrderedDict[str, list[int]] = OrderedDict()
+        self._stack = ExitStack()
+        self._tokenizer: Tokenizer | None = None
+        self._worker: LiveWorker | None = None
+        self._batches = False
+
+    def describe(self) -> str:
+        """Return what it is."""
+        steps = " + ".join(step.label() for step in self._artifact.recipe) or "as it is"
+        return f"{self._named.kind} in this process, {steps}"
+
+    async def start(self) -> None:
+        """Open the artifact with its engine."""
+        live = await asyncio.to_thread(self._open)
+        self._worker = LiveWorker(live, self.name)
+
+    async def stream(self, call: Call) -> AsyncGenerator[Chunk]:
+        """Yield the answer in pieces; its slot is freed when this is closed."""
+        worker = self._worker
+        if worker is None or worker.broken is not None:
+            raise UpstreamError("server", f"the engine of {self.name} does not run")
+        if call.logprobs is not None and not self._batches:
+            raise CallRefused(f"the engine of {self.name} gives no log-probabilities")
+        request = await self._request(call)
+        inbox: asyncio.Queue[Progress | Exception] = asyncio.Queue()
+        worker.submit(request, inbox.put_nowait)
+        try:
+            async for chunk in self._chunks(call, request, inbox):
+                yield chunk
+        finally:
+            worker.cancel(request.id)
+
+    async def healthy(self) -> bool:
+        """Return whether the engine runs; one that broke is opened anew."""
+        if self._worker is not None and self._worker.broken is None:
+            return True
+        try:
+            await self.close()
+            await self.start()
+        except (WeightcutError, RuntimeError) as error:
+            logs.say("engine does not start", level=40, upstream=self.name, error=str(error))
+            return False
+        return True
+
+    async def prompt_tokens(self, call: Call) -> int | None:
+        """Return how many tokens the prompt has."""
+        return len(await self._encode(call))
+
+    async def close(self) -> None:
+        """End the engine; answers in the making are lost."""
+        if self._worker is not None:
+            await self._worker.close()
+            self._worker = None
+        await asyncio.to_thread(self._stack.close)
+
+    def _open(self) -> Any:
+        model = registry.load("engine", self._named.kind)
+        engine = cast(
+            "Engine", model.model_validate({"kind": self._named.kind, **self._named.settings})
+        )
+        self._tokenizer = load_tokenizer(self._artifact.path)
+        session = self._stack.enter_context(engine.open(self._artifact))
+        live = None
+        if isinstance(session, LiveSession):
+            live = session.live(self._batch, self._cache_tokens)
+        self._batches = live is not None
+        return live or OneByOne(session)
+
+    async def _request(self, call: Call) -> Request:
+        ids = await self._encode(call)
+        room = min(call.max_tokens, self._context - len(ids))
+        if self._batches:
+            room = min(room, self._cache_tokens - len(ids) - 64)
+        if room < 1:
+            raise PromptTooLong(
+                f"the prompt has {len(ids)} tokens; {self.name} has room for {self._context}"
+            )
+        assert self._tokenizer is not None
+        return Request(
+            id=f"{call.id}-{next(self._numbers)}",
+            prompt="",
+            prompt_ids=tuple(ids),
+            max_new_tokens=room,
+            stop=call.stop,
+            stop_ids=self._tokenizer.stop_ids,
+            temperature=call.temperature,
+            top_p=call.top_p,
+            seed=call.seed & 0x7FFF_FFFF,
+        )
+
+    async def _chunks(
+        self, call: Call, request: Request, inbox: asyncio.Queue[Progress | Exception]
+    ) -> AsyncGenerator[Chunk]:
+        assert self._tokenizer is not None
+        text = TextStream(self._tokenizer.decode, call.stop)
+        made = 0
+        while True:
+            progress = await inbox.get()
+            if isinstance(progress, UsageError):
+                raise PromptTooLong(str(progress))
+            if isinstance(progress, Exception):
+                raise UpstreamError("server", f"the engine failed: {progress}")
+            if progress.reason == "aborted":
+                raise UpstreamError("server", "the engine gave up the answer")
+            made += len(progress.tokens)
+            ended = progress.reason is not None
+            tokens = progress.tokens
+            if ended and tokens and tokens[-1][0] in request.stop_ids:
+                tokens = tokens[:-1]
+            piece = text.add([token for token, _ in tokens])
+            logprobs = () if call.logprobs is None else self._logprobs(tokens)
+            if not ended:
+                yield Chunk(piece, len(progress.tokens), logprobs)
+                continue
+            yield Chunk(
+                piece + text.finish(),
+                len(progress.tokens),
+                logprobs,
+                finish="length" if progress.reason == "length" else "stop",
+                prompt_tokens=len(request.prompt_ids),
+                completion_tokens=made,
+                mean_logprob=progress.mean_logprob,
+            )
+            return
+
+    def _logprobs(self, tokens: tuple[tuple[int, float | None], ...]) -> tuple[TokenLogprob, ...]:
+        assert self._tokenizer is not None
+        return tuple(
+            TokenLogprob(self._tokenizer.decode([token]), logprob or 0.0)
+            for token, logprob in tokens
+        )
+
+    async def _encode(self, call: Call) -> list[int]:
+        """Return the prompt's ids; those of a prompt that was just counted are at hand."""
+        key = f"{call.id}:{len(call.sofar)}"
+        found = self._encoded.get(key)
+        if found is None:
+            if call.size > _LONG:
+                found = await asyncio.to_thread(self._tokenize, call)
+            else:
+                found = self._tokenize(call)
+            self._encoded[key] = found
+            if len(self._encoded) > _REMEMBERED:
+                self._encoded.popitem(last=False)
+        return found
+
+    def _tokenize(self, call: Call) -> list[int]:
+        tokenizer = self._tokenizer
+        assert tokenizer is not None
+        if not call.messages:
+            return tokenizer.encode(call.prompt + call.sofar, special=True)
+        if not tokenizer.has_chat_template:
+            said = "\n".join(message["content"] for message in call.messages)
+            return tokenizer.encode(f"{said}\n{call.sofar}", special=True)
+        try:
+            prompt = tokenizer.chat(call.messages, prefill=call.sofar)
+        except UsageError as error:
+            raise CallRefused(str(error.cause)) from error
+        return tokenizer.encode(prompt, special=False)
+
+
+def _context(artifact: Artifact) -> int:
+    """Return how many tokens the model was made for; many where its config does not say."""
+    try:
+        config = json.loads((artifact.path / "config.json").read_text(encoding="utf-8"))
+        config = config.get("text_config", config)
+        return int(config.get("max_position_embeddings") or config.get("n_positions") or 1 << 20)
+    except (OSError, ValueError, AttributeError, TypeError):
+        return 1 << 20

@@ -1,0 +1,171 @@
+"""Boosted trees and a random forest on structure and topics, walked as flat arrays.
+
+scikit-learn grows them; its own predict costs milliseconds a call, so all trees are walked at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from weightcut.routing.encoder import Encoded, Encoder, One, Singles
+from weightcut.routing.policy import Arrays, Floats
+
+_ROWS = 1_024
+_DEEPEST = 64
+
+
+@dataclass(frozen=True)
+class Grove:
+    """Trees as flat arrays; prediction: `base` plus the sum of the values of the leaves reached.
+
+    roots: [trees] where each begins. feature, threshold, left, right: [nodes]; a row goes left
+    where its feature is at most the threshold; a leaf leads to itself. value: [nodes, V].
+    """
+
+    roots: npt.NDArray[np.int32]
+    feature: npt.NDArray[np.int32]
+    threshold: Singles
+    left: npt.NDArray[np.int32]
+    right: npt.NDArray[np.int32]
+    value: Singles
+    base: Singles
+    depth: int
+
+    @classmethod
+    def of(cls, trees: Sequence[Any], values: Sequence[Floats], base: Floats) -> Self:
+        """Flatten scikit-learn trees (their `tree_`), each with its nodes' values [nodes, V]."""
+        sizes = [tree.node_count for tree in trees]
+        roots = np.cumsum([0, *sizes])[:-1]
+        left, right, feature, threshold = [], [], [], []
+        for root, tree in zip(roots, trees, strict=True):
+            leaf = tree.children_left < 0
+            itself = np.arange(tree.node_count)
+            left.append(np.where(leaf, itself, tree.children_left) + root)
+            right.append(np.where(leaf, itself, tree.children_right) + root)
+            feature.append(np.where(leaf, 0, tree.feature))
+            threshold.append(np.where(leaf, np.inf, tree.threshold))
+        return cls(
+            roots.astype(np.int32),
+            np.concatenate(feature).astype(np.int32),
+            _rounded_down(np.concatenate(threshold)),
+            np.concatenate(left).astype(np.int32),
+            np.concatenate(right).astype(np.int32),
+            np.concatenate(values).astype(np.float32),
+            base.astype(np.float32),
+            max((tree.max_depth for tree in trees), default=0),
+        )
+
+    def predict(self, one: One) -> Floats:
+        """Return every variant's expected quality."""
+        row, node = one.dense, self.roots
+        for _ in range(self.depth):
+            below = row[self.feature[node]] <= self.threshold[node]
+            node = np.where(below, self.left[node], self.right[node])
+        return np.asarray(self.base + self.value[node].sum(0), np.float64)
+
+    def predict_many(self, encoded: Encoded) -> Floats:
+        """Return the same for many prompts."""
+        rows = encoded.dense
+        found = [self._walk(rows[start : start + _ROWS]) for start in range(0, len(rows), _ROWS)]
+        return np.concatenate(found)
+
+    def _walk(self, rows: Singles) -> Floats:
+        node = np.broadcast_to(self.roots, (len(rows), len(self.roots)))
+        at = np.arange(len(rows))[:, None]
+        for _ in range(self.depth):
+            below = rows[at, self.feature[node]] <= self.threshold[node]
+            node = np.where(below, self.left[node], self.right[node])
+        return np.asarray(self.base + self.value[node].sum(1), np.float64)
+
+    def arrays(self) -> Arrays:
+        """Return everything learnt."""
+        names = ("roots", "feature", "threshold", "left", "right", "value", "base")
+        return {name: getattr(self, name) for name in names} | {"depth": np.array(self.depth)}
+
+    @classmethod
+    def restore(cls, arrays: Arrays, encoder: Encoder) -> Self:
+        """Return the trees of these arrays; ValueError where they do not fit."""
+        whole = {n: arrays[n].astype(np.int32) for n in ("roots", "feature", "left", "right")}
+        real = {n: arrays[n].astype(np.float32) for n in ("threshold", "value", "base")}
+        found = cls(**whole, **real, depth=int(arrays["depth"]))
+        nodes = len(found.feature)
+        width = encoder.loadings.shape[1] + len(encoder.mean)
+        fits = (
+            0 <= found.depth <= _DEEPEST
+            and found.base.ndim == 1
+            and found.value.shape == (nodes, len(found.base))
+            and all(
+                len(a) == nodes and a.ndim == 1 for a in (found.threshold, found.left, found.right)
+            )
+            and _within(found.feature, width)
+            and all(_within(a, nodes) for a in (found.roots, found.left, found.right))
+        )
+        if not fits:
+            raise ValueError("the trees do not fit together")
+        return found
+
+
+class Boosted(Grove):
+    """Gradient boosting of small trees, one series a variant (Friedman 2002, stochastic)."""
+
+    @classmethod
+    def fit(cls, encoded: Encoded, quality: Floats, seed: int) -> Self:
+        """Grow trees on the squared error: qualities need not be yes or no."""
+        from sklearn.ensemble import GradientBoostingRegressor
+
+        rows, variants = quality.shape
+        trees, values, base = [], [], quality.mean(0)
+        for variant in range(variants):
+            model = GradientBoostingRegressor(
+                n_estimators=200,
+                learning_rate=0.04,
+                max_leaf_nodes=4 if rows < _FEW else 10,
+                max_depth=None,
+                min_samples_leaf=max(2, min(25, rows // 20)),
+                subsample=0.5,
+                max_features=0.2,
+                init="zero",
+                random_state=seed,
+            )
+            model.fit(encoded.dense, quality[:, variant] - base[variant])
+            for tree in model.estimators_[:, 0]:
+                value = np.zeros((tree.tree_.node_count, variants))
+                value[:, variant] = model.learning_rate * tree.tree_.value[:, 0, 0]
+                trees.append(tree.tree_)
+                values.append(value)
+        return cls.of(trees, values, base)
+
+
+class Forest(Grove):
+    """Extremely randomized trees (Geurts et al. 2006), all variants in one tree."""
+
+    @classmethod
+    def fit(cls, encoded: Encoded, quality: Floats, seed: int) -> Self:
+        """Grow trees on the squared error of all variants together."""
+        from sklearn.ensemble import ExtraTreesRegressor
+
+        model = ExtraTreesRegressor(
+            100, min_samples_leaf=5, max_depth=16, max_features=0.3, random_state=seed
+        )
+        model.fit(encoded.dense, quality)
+        trees = [tree.tree_ for tree in model.estimators_]
+        values = [tree.value[:, :, 0] / len(trees) for tree in trees]
+        return cls.of(trees, values, np.zeros(quality.shape[1]))
+
+
+_FEW = 4_000
+
+
+def _rounded_down(values: Floats) -> Singles:
+    """Return thresholds in single precision that part single-precision rows just alike."""
+    single = values.astype(np.float32)
+    return np.where(single > values, np.nextafter(single, np.float32(-np.inf)), single)
+
+
+def _within(indices: npt.NDArray[np.int32], limit: int) -> bool:
+    return indices.ndim == 1 and bool(((indices >= 0) & (indices < limit)).all())
