@@ -27,13 +27,16 @@ METHODS: Mapping[str, str] = {
     "gptq": "weightcut.compression.gptq:GPTQ",
     "int4": "weightcut.compression.int4:Int4",
     "int8": "weightcut.compression.int8:Int8",
+    "magnitude": "weightcut.compression.magnitude:Magnitude",
     "prune-depth": "weightcut.compression.prune_depth:PruneDepth",
     "rtn": "weightcut.compression.rtn:RTN",
     "scripted-shrink": "weightcut.compression.scripted_shrink:ScriptedShrink",
     "smoothquant": "weightcut.compression.smoothquant:SmoothQuant",
+    "sparsegpt": "weightcut.compression.sparsegpt:SparseGPT",
     "torchao-int4": "weightcut.compression.torchao_int4:TorchaoInt4",
     "torchao-int8": "weightcut.compression.torchao_int8:TorchaoInt8",
     "torchao-int8-dynamic": "weightcut.compression.torchao_int8_dynamic:TorchaoInt8Dynamic",
+    "wanda": "weightcut.compression.wanda:Wanda",
 }
 ENGINES: Mapping[str, str] = {
     "openvino": "weightcut.engines.openvino:OpenVINOEngine",

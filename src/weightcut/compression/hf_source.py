@@ -18,6 +18,13 @@ def check_source(folder: Path) -> None:
     UsageError where they are quantized already, NotHere where transformers knows no such model,
     BrokenInput where a tensor holds NaN or infinite values.
     """
+    check_source_type(folder)
+    for name, tensor in read_tensors(folder):
+        check_finite(name, tensor, folder)
+
+
+def check_source_type(folder: Path) -> None:
+    """Refuse quantized weights, and a type of model that transformers does not know."""
     check_unquantized(folder)
     config = read_config(folder)
     if not is_known(config):
@@ -27,8 +34,6 @@ def check_source(folder: Path) -> None:
             place=str(folder / "config.json"),
             cure="rtn still applies: it reads the weights alone and needs no model code",
         )
-    for name, tensor in read_tensors(folder):
-        check_finite(name, tensor, folder)
 
 
 def check_unquantized(folder: Path) -> None:

@@ -75,6 +75,8 @@ def one_shot(model: Any, modifiers: Sequence[Any], blocks: TokenBlocks | None) -
             ) from error
         finally:
             reset_session()
+            # llmcompressor's own way of saving writes the source's config over the model's.
+            vars(model).pop("save_pretrained", None)
 
 
 def save_quantized(model: Any, source: Path, out: Path, context: Context) -> None:
@@ -84,7 +86,6 @@ def save_quantized(model: Any, source: Path, out: Path, context: Context) -> Non
 
         compressor = ModelCompressor.from_pretrained_model(model)
         compressor.compress_model(model)
-        del model.save_pretrained  # llmcompressor's, which writes the source's config over ours
         save_causal_lm(model, source, out)
         compressor.update_config(out)
     context.record["bytes_by_part"] = bytes_by_part(out)
@@ -126,8 +127,9 @@ def quiet() -> Iterator[None]:
 
     NotHere where it is not installed.
     """
-    for name in ("LLM_COMPRESSOR_LOG_DISABLED", "COMPRESSED_TENSORS_LOG_DISABLED"):
-        os.environ.setdefault(name, "true")  # read once, when they are imported
+    # Read once, when they are imported. Both write to stdout; llmcompressor fails if disabled.
+    os.environ.setdefault("LLM_COMPRESSOR_LOG_LEVEL", "CRITICAL")
+    os.environ.setdefault("COMPRESSED_TENSORS_LOG_DISABLED", "true")
     if find_spec("llmcompressor") is None:
         raise missing_extra("llmcompressor", "compress")
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):

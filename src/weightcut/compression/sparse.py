@@ -1,0 +1,104 @@
+"""What the methods that set single weights to zero share: which, how many, and proof of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from weightcut.compression import llm_compressor
+from weightcut.compression.files import bytes_by_part
+from weightcut.compression.hf_io import save_causal_lm
+from weightcut.compression.hf_source import linear_layers, load_checked
+from weightcut.compression.method import Context
+from weightcut.errors import NotHere, UsageError
+
+Pattern = Literal["2:4", "4:8"]
+
+
+def check_pattern(pattern: Pattern | None, sparsity: float) -> None:
+    """Refuse a share of zeros that a pattern cannot have; for a method's validator."""
+    if pattern is not None and sparsity != 0.5:
+        raise ValueError(f"the pattern {pattern} leaves half of the weights: sparsity is 0.5")
+
+
+def prune(
+    source: Path,
+    out: Path,
+    context: Context,
+    modifier: str,
+    sparsity: float,
+    pattern: Pattern | None,
+    windows: tuple[int, int],
+    **settings: Any,
+) -> None:
+    """Prune every linear layer but the head by one of llmcompressor's modifiers, and write it.
+
+    modifier: `wanda:WandaPruningModifier` for instance. windows: their number and length.
+    """
+    from importlib import import_module
+
+    model = load_checked(source)
+    layers = linear_layers(model)
+    check_widths(pattern, ((name, layer.in_features) for name, layer in layers.items()))
+    blocks = llm_compressor.windows(model, context, *windows)
+    context.progress("pruning layer after layer", None)
+    module, _, name = modifier.partition(":")
+    with llm_compressor.quiet():
+        kind = getattr(import_module(f"llmcompressor.modifiers.pruning.{module}"), name)
+        made = kind(
+            sparsity=sparsity, mask_structure=pattern or "0:0", targets=list(layers), **settings
+        )
+    llm_compressor.one_shot(model, [made], blocks)
+    context.progress("writing", 0.95)
+    zeros = {
+        name: check_zeros(name, layer.weight, sparsity, pattern) for name, layer in layers.items()
+    }
+    save_causal_lm(model, source, out)
+    tell(context, out, zeros, sparsity, pattern)
+
+
+def check_widths(pattern: Pattern | None, layers: Iterable[tuple[str, int]]) -> None:
+    """Refuse a pattern that does not divide a layer's inputs."""
+    if pattern is None:
+        return
+    of = int(pattern.partition(":")[2])
+    for name, inputs in layers:
+        if inputs % of:
+            raise UsageError(
+                f"the pattern {pattern} does not divide the {inputs} inputs of {name}",
+                cure="leave out the pattern: the same sparsity without one fits every width",
+            )
+
+
+def check_zeros(name: str, weight: Any, sparsity: float, pattern: Pattern | None) -> float:
+    """Return the share of a pruned weight's elements that are zero; NotHere where it is too small.
+
+    weight: [outputs, inputs]. A row may miss the share by one weight; a pattern must hold exactly.
+    """
+    zero = weight == 0
+    share = float(zero.sum()) / zero.numel()
+    good = share >= sparsity - 1 / zero.shape[1]
+    if pattern is not None:
+        left, of = map(int, pattern.split(":"))
+        good = bool((zero.reshape(-1, of).sum(1) >= of - left).all())
+    if not good:
+        raise NotHere(
+            f"{name} has {share:.1%} zeros after pruning, not the {sparsity:.1%} "
+            f"{f'in the pattern {pattern} ' if pattern else ''}that were asked for",
+            cure="magnitude needs no calibration and prunes every family",
+        )
+    return share
+
+
+def tell(
+    context: Context, out: Path, zeros: dict[str, float], sparsity: float, pattern: str | None
+) -> None:
+    """Note what came of it: the zeros, and that they are stored like any other weight."""
+    context.record.update(
+        sparsity=sparsity,
+        pattern=pattern,
+        zeros_by_layer=zeros,
+        stored="dense: as large and as slow as before on every engine here",
+        bytes_by_part=bytes_by_part(out),
+    )
