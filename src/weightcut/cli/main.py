@@ -11,6 +11,7 @@ from weightcut.cli import (
     compare,
     compress,
     evaluate,
+    methods,
     models,
     plan,
     profile,
@@ -35,6 +36,7 @@ app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("report")(report.report)
 app.command("compress")(compress.compress)
+app.command("methods")(methods.methods)
 app.command("evaluate")(evaluate.evaluate)
 app.command("profile")(profile.profile)
 app.command("compare")(compare.compare)

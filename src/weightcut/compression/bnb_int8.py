@@ -13,11 +13,12 @@ from weightcut.records import Format, Record
 
 
 class BnbInt8(Record):
-    """Quantize every linear layer but the head to 8 bits; embeddings and norms stay in bf16.
+    """Quantize every linear layer but the head by LLM.int8(), outliers in 16 bit.
 
     Each row of a weight has one float32 scale. At each product the activations are quantized too,
     row by row, save for the columns with a value above the threshold, which are multiplied in 16
-    bit; the threshold is kept in the written config. Source: LLM.int8(), arXiv:2208.07339.
+    bit; the threshold is kept in the written config. Embeddings and norms stay in bf16. Source:
+    LLM.int8(), arXiv:2208.07339.
     """
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"hf"})

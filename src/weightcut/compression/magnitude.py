@@ -36,7 +36,7 @@ class Magnitude(Record):
 
     kind: Literal["magnitude"] = "magnitude"
     sparsity: float = Field(0.5, gt=0, lt=1, description="share of the weights that become zero")
-    pattern: sparse.Pattern | None = Field(
+    pattern: sparse.Pattern = Field(
         None, description="weights left of each group of neighbours; null: anywhere in the layer"
     )
 

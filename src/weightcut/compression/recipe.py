@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 import yaml
@@ -14,6 +15,7 @@ from weightcut.compression.method import Method
 from weightcut.errors import UsageError, nearest
 from weightcut.records import Format, Step
 
+_WIDE = 16  # bits of a weight that is not quantized
 _STEP = re.compile(r"^\s*(?P<kind>[\w.-]+)\s*(?:\((?P<inner>.*)\))?\s*$", re.DOTALL)
 
 
@@ -72,7 +74,19 @@ def fit(steps: Sequence[Step], source: Format, opens: frozenset[Format]) -> tupl
         current = method.produces
     if current not in opens:
         fitted.append(_conversion(current, opens, f"the engine, which opens {_any(opens)}"))
+    _refuse_after_quantization(fitted)
     return tuple(fitted)
+
+
+def _refuse_after_quantization(steps: Sequence[Step]) -> None:
+    """Refuse a step that would load the 16-bit weights that an earlier one has quantized."""
+    for one, after in pairwise(steps):
+        method = build(one)
+        if method.produces == "hf" and method.bits is not None and method.bits < _WIDE:
+            raise UsageError(
+                f"{after.label()} works on 16-bit weights, and {one.label()} leaves none",
+                cure=f"put {one.kind} last, with an engine that opens its weights as they are",
+            )
 
 
 def bits(steps: Sequence[Step]) -> float | None:

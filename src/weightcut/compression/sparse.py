@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from weightcut.compression import llm_compressor
 from weightcut.compression.files import bytes_by_part
@@ -13,10 +15,18 @@ from weightcut.compression.hf_source import linear_layers, load_checked
 from weightcut.compression.method import Context
 from weightcut.errors import NotHere, UsageError
 
-Pattern = Literal["2:4", "4:8"]
+# YAML reads an unquoted 2:4 as 2 minutes and 4 seconds.
+_AS_SECONDS = {124: "2:4", 248: "4:8"}
 
 
-def check_pattern(pattern: Pattern | None, sparsity: float) -> None:
+def _as_written(value: Any) -> Any:
+    return _AS_SECONDS.get(value, value) if isinstance(value, int) else value
+
+
+Pattern = Annotated[Literal["2:4", "4:8"] | None, BeforeValidator(_as_written)]
+
+
+def check_pattern(pattern: Pattern, sparsity: float) -> None:
     """Refuse a share of zeros that a pattern cannot have; for a method's validator."""
     if pattern is not None and sparsity != 0.5:
         raise ValueError(f"the pattern {pattern} leaves half of the weights: sparsity is 0.5")
@@ -28,7 +38,7 @@ def prune(
     context: Context,
     modifier: str,
     sparsity: float,
-    pattern: Pattern | None,
+    pattern: Pattern,
     windows: tuple[int, int],
     **settings: Any,
 ) -> None:
@@ -58,7 +68,7 @@ def prune(
     tell(context, out, zeros, sparsity, pattern)
 
 
-def check_widths(pattern: Pattern | None, layers: Iterable[tuple[str, int]]) -> None:
+def check_widths(pattern: Pattern, layers: Iterable[tuple[str, int]]) -> None:
     """Refuse a pattern that does not divide a layer's inputs."""
     if pattern is None:
         return
@@ -71,7 +81,7 @@ def check_widths(pattern: Pattern | None, layers: Iterable[tuple[str, int]]) -> 
             )
 
 
-def check_zeros(name: str, weight: Any, sparsity: float, pattern: Pattern | None) -> float:
+def check_zeros(name: str, weight: Any, sparsity: float, pattern: Pattern) -> float:
     """Return the share of a pruned weight's elements that are zero; NotHere where it is too small.
 
     weight: [outputs, inputs]. A row may miss the share by one weight; a pattern must hold exactly.

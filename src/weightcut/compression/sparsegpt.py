@@ -32,7 +32,7 @@ class SparseGPT(Record):
 
     kind: Literal["sparsegpt"] = "sparsegpt"
     sparsity: float = Field(0.5, gt=0, lt=1, description="share of the weights that become zero")
-    pattern: sparse.Pattern | None = Field(
+    pattern: sparse.Pattern = Field(
         None, description="weights left of each group of neighbours; null: anywhere in the layer"
     )
     dampening: float = Field(

@@ -32,7 +32,7 @@ class Wanda(Record):
 
     kind: Literal["wanda"] = "wanda"
     sparsity: float = Field(0.5, gt=0, lt=1, description="share of the weights that become zero")
-    pattern: sparse.Pattern | None = Field(
+    pattern: sparse.Pattern = Field(
         None, description="weights left of each group of neighbours; null: anywhere in the row"
     )
     windows: int = Field(32, ge=1, description="windows of calibration text")

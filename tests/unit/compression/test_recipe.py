@@ -54,6 +54,29 @@ def test_steps_that_do_not_fit_are_refused() -> None:
         recipe.fit(recipe.parse_recipe("int8"), "hf", frozenset({"hf"}))
 
 
+@pytest.mark.parametrize("text", ["bnb-nf4 | gptq", "rtn(bits=8) | prune-depth | rtn"])
+def test_nothing_follows_quantized_weights(text: str) -> None:
+    with pytest.raises(UsageError, match="works on 16-bit weights"):
+        recipe.fit(recipe.parse_recipe(text), "hf", frozenset({"hf"}))
+    with pytest.raises(UsageError, match="export-openvino works on 16-bit weights"):
+        recipe.fit(recipe.parse_recipe("gptq"), "hf", frozenset({"openvino"}))
+
+
+def test_quantized_weights_may_end_a_recipe() -> None:
+    steps = recipe.fit(recipe.parse_recipe("wanda | gptq"), "hf", frozenset({"hf"}))
+    assert [s.kind for s in steps] == ["wanda", "gptq"]
+
+
+@pytest.mark.parametrize("kind", ["magnitude", "wanda", "sparsegpt"])
+def test_a_pattern_may_be_written_without_quotes(kind: str) -> None:
+    (step,) = recipe.parse_recipe(f"{kind}(pattern=2:4)")
+    assert step.settings == {"pattern": "2:4"}
+    with pytest.raises(UsageError, match="leaves half of the weights"):
+        recipe.parse_recipe(f"{kind}(pattern=4:8, sparsity=0.3)")
+    with pytest.raises(UsageError, match="pattern"):
+        recipe.parse_recipe(f"{kind}(pattern=3:4)")
+
+
 def test_bits_are_those_of_the_last_quantization() -> None:
     assert recipe.bits(recipe.parse_recipe("prune-depth | int8")) == 8
     assert recipe.bits(recipe.parse_recipe("prune-depth")) is None
