@@ -255,16 +255,10 @@ def _profile(c: Character, seed: int) -> list[Observation]:
     for concurrency, rate in zip((1, 8, 32), c.throughput, strict=True):
         for turn in range(2):
             tokens = 64.0 * concurrency
-            found.append(
-                Observation(
-                    sample=f"throughput-{concurrency}-{turn}",
-                    values={
-                        "concurrency": float(concurrency),
-                        "tokens": tokens,
-                        "seconds": tokens / rate * own.lognormal(0, 0.02),
-                    },
-                )
-            )
+            seconds = tokens / rate * own.lognormal(0, 0.02)
+            values = {"concurrency": float(concurrency), "tokens": tokens, "seconds": seconds}
+            values |= {"cpu_s": 1.9 * seconds, "spent_s": seconds}
+            found.append(Observation(sample=f"throughput-{concurrency}-{turn}", values=values))
     rss = round(c.rss_megabytes * 1e6)
     found.append(Observation(sample="memory", values={"peak_rss_bytes": float(rss)}))
     found.append(Observation(sample="machine", values={"busy_before": 0.01, "busy_after": 0.02}))
@@ -278,6 +272,8 @@ def _manifest(c: Character, key: CellKey) -> dict[str, Any]:
             "engine": {"kind": c.engine},
             "versions": {"openvino": "2026.4.1"},
             "peak_rss_bytes": rss,
+            "cpu_seconds": 34.0,
+            "gpus_held": 0,
         }
     size = round(c.megabytes * 1e6)
     artifact = {
@@ -291,4 +287,4 @@ def _manifest(c: Character, key: CellKey) -> dict[str, Any]:
         "parts": {"embedding": 56_623_104, "layers": size - 56_623_104, "head": 0, "other": 0},
         "seconds": 12.0,
     }
-    return {"artifact": artifact}
+    return {"artifact": artifact, "cpu_seconds": 22.0, "gpus_held": 0}

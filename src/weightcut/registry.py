@@ -45,7 +45,11 @@ ENGINES: Mapping[str, str] = {
 }
 TASKS: Mapping[str, str] = {
     "humaneval": "weightcut.tasks.humaneval:HumanEval",
+    "humanevalfix": "weightcut.tasks.humanevalfix:HumanEvalFix",
+    "mbpp": "weightcut.tasks.mbpp:Mbpp",
     "perplexity": "weightcut.tasks.perplexity:Perplexity",
+    "quixbugs": "weightcut.tasks.quixbugs:QuixBugs",
+    "repair": "weightcut.tasks.repair:Repair",
     "translate": "weightcut.tasks.translate:Translate",
 }
 REPORTS: Mapping[str, str] = {
@@ -53,6 +57,9 @@ REPORTS: Mapping[str, str] = {
     "html": "weightcut.reports.html:write",
     "json": "weightcut.reports.json:write",
     "md": "weightcut.reports.markdown:write",
+    "pdf": "weightcut.reports.pdf:write",
+    "png": "weightcut.reports.pictures:write_png",
+    "svg": "weightcut.reports.pictures:write_svg",
 }
 _TABLES: Mapping[Kind, Mapping[str, str]] = {
     "method": METHODS,

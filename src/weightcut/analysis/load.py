@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from weightcut.analysis.frames import usable
 from weightcut.analysis.readings import percentiles, quotient
 from weightcut.records import LoadSpec, Observation
 from weightcut.records.results import Load, LoadLevel
 
 KEEPS_UP = 0.9
-"""Answers per second over arrivals per second, below which answers fall behind."""
+"""Answers for each arrival below which a rate saturates."""
+_SETTLING = 0.25  # share of the arrivals' time that is left out while the queue forms
+_FEWEST = 8  # requests from which on a slope means something
 _LEVEL = re.compile(r"^load-(open|closed)-(\d+)$")
 _READ = ("arrival_s", "ttft_s", "tpot_s", "latency_s", "tokens")
 _Rows = list[Mapping[str, float]]
@@ -21,8 +25,9 @@ def summarize_load(observations: Sequence[Observation], spec: LoadSpec | None) -
     """Return what a profile cell's readings under load say, None where there are none.
 
     Percentiles are over answered requests. Answers per second: answers less one over the time from
-    the first to the last of them, arrivals alike, so that the length of an answer does not count.
-    A rate saturates where answers come at less than 0.9 of the arrivals' rate.
+    the first to the last of them, arrivals alike. Where answers fall behind, the latency grows with
+    the time of arrival, by a/c - 1 seconds a second for arrivals at rate a and capacity c: that
+    slope (least squares) tells c, and a rate saturates where c is less than 0.9 of it.
     """
     heads = {o.sample: o for o in observations if _LEVEL.match(o.sample)}
     rows: dict[str, _Rows] = {name: [] for name in heads}
@@ -45,7 +50,7 @@ def summarize_load(observations: Sequence[Observation], spec: LoadSpec | None) -
         sustained_per_s=max(
             (rate for rate in kept_up if beyond is None or rate < (beyond.rate or 0)), default=None
         ),
-        saturation_per_s=beyond.answers_per_s if beyond else None,
+        saturation_per_s=_capacity(beyond) if beyond else None,
     )
 
 
@@ -58,8 +63,8 @@ def _level(name: str, head: Observation, rows: _Rows, spec: LoadSpec | None) -> 
     good = [row for row in answered if spec is None or _in_time(row, spec)]
     span = ended[-1] - came[0] if ended and came else 0.0
     arriving, answering = _pace(came), _pace(ended)
-    keeping = quotient(answering, arriving)
     open_loop = name.startswith("load-open")
+    keeping = _keeping_up(answered) if open_loop else None
     return LoadLevel(
         kind="open" if open_loop else "closed",
         rate=rate if usable(rate) else None,
@@ -74,8 +79,26 @@ def _level(name: str, head: Observation, rows: _Rows, spec: LoadSpec | None) -> 
         tokens_per_s=quotient(sum(row["tokens"] for row in answered), span),
         goodput_per_s=quotient(len(good), span),
         in_time=quotient(len(good), asked),
-        saturated=keeping < KEEPS_UP if open_loop and keeping is not None else None,
+        keeping_up=keeping,
+        saturated=None if keeping is None else keeping < KEEPS_UP,
     )
+
+
+def _capacity(level: LoadLevel) -> float | None:
+    if level.arrivals_per_s is None or level.keeping_up is None:
+        return None
+    return level.arrivals_per_s * level.keeping_up
+
+
+def _keeping_up(answered: _Rows) -> float | None:
+    """Return capacity over arrivals as the growth of the latency tells it, at most 1."""
+    times = np.array([row["arrival_s"] for row in answered])
+    settled = times >= _SETTLING * times.max(initial=0.0)
+    if settled.sum() < _FEWEST or np.ptp(times[settled]) <= 0:
+        return None
+    latencies = np.array([row["latency_s"] for row in answered])
+    slope = float(np.polyfit(times[settled], latencies[settled], 1)[0])
+    return 1 / (1 + max(0.0, slope))
 
 
 def _pace(times: Sequence[float]) -> float | None:

@@ -1,6 +1,6 @@
 """A session under load: requests that arrive over time, as at a server.
 
-Open loop: arrivals are drawn beforehand (a Poisson process, exponential gaps, seeded), so that slow
+Open loop: arrivals are drawn beforehand (a Poisson process, seeded), so that slow
 answers do not hold back the next question and waiting is counted in full (no coordinated omission).
 Closed loop: each of so many clients asks, waits for its answer, and asks again at once.
 
@@ -20,7 +20,6 @@ import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from weightcut.errors import WeightcutError
@@ -126,13 +125,14 @@ def under_load(
 
 
 def arrivals(rate: float, count: int, seed: int) -> list[float]:
-    """Return the times of `count` arrivals of a Poisson process of `rate` per second, from 0.
+    """Return the times of `count` arrivals of a Poisson process, from 0, exactly `rate` a second.
 
-    The same seed gives the same pattern at every rate, only denser.
+    Given their number, the arrivals of such a process lie uniformly; the same seed gives the same
+    pattern at every rate, only denser.
     """
     draw = random.Random(seed)  # noqa: S311 - a simulation, not a secret
-    gaps = (draw.expovariate(1) / rate for _ in range(count - 1))
-    return list(accumulate(gaps, initial=0.0))
+    span = (count - 1) / rate
+    return [0.0, *sorted(draw.random() * span for _ in range(count - 2)), span][:count]
 
 
 def _open(

@@ -60,14 +60,17 @@ class LoadLevel(Part):
     tokens_per_s: float | None
     goodput_per_s: float | None = Field(description="answers per second that meet the target")
     in_time: float | None = Field(description="share of requests that meet the target")
+    keeping_up: float | None = Field(
+        None, description="capacity over arrivals, as the growth of latency tells it, at most 1"
+    )
     saturated: bool | None = Field(description="whether answers fell behind arrivals (open loop)")
 
 
 class Load(Part):
     """A variant under load.
 
-    saturation_per_s: answers per second at the lowest rate that saturated it; None where no rate
-    did. sustained_per_s: the highest rate asked for that did not.
+    saturation_per_s: the capacity at the lowest rate that saturated it; None where no rate did.
+    sustained_per_s: the highest rate asked for below it.
     """
 
     batching: str = Field("", description="how requests that arrive later join those under way")
@@ -104,7 +107,8 @@ class AgainstBaseline(Part):
     """A variant beside the baseline; retentions and ratios, 1 meaning the same.
 
     latency_speedup: baseline's p50 latency over the variant's. speedup_same_engine: the 16-bit
-    variant on the same engine over this one (None where the study has none). size_ratio and
+    variant on the same engine over this one (None where the study has none); `*_interval`: the same
+    with the ends of the interval over the prompts that both were timed on. size_ratio and
     memory_ratio: the variant over the baseline. primary_retention: of the study's primary metric;
     retention: by task, then metric. flips: samples that the baseline passed and the variant fails
     (`lost`), and the other way round (`gained`).
@@ -117,6 +121,8 @@ class AgainstBaseline(Part):
     pass_at_1_retention: Interval | None = Field(None, alias="pass@1_retention")
     latency_speedup: float | None = None
     speedup_same_engine: float | None = None
+    latency_speedup_interval: Interval | None = None
+    speedup_same_engine_interval: Interval | None = None
     throughput_speedup: dict[str, float] = {}
     size_ratio: float | None = None
     memory_ratio: float | None = None

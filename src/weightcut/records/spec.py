@@ -57,7 +57,7 @@ class LoadSpec(Record):
 
     rates: tuple[float, ...] = Field((0.5, 1, 2, 4), description="open loop: requests per second")
     clients: tuple[int, ...] = Field((1, 4, 16), description="closed loop: clients at once")
-    requests: int = Field(40, ge=2, description="requests at each rate and number of clients")
+    requests: int = Field(60, ge=2, description="requests at each rate and number of clients")
     at_once: int = Field(32, ge=1, description="most requests that are answered together")
     ttft_ms: float | None = Field(
         2000, gt=0, description="goodput counts answers whose first token came within this time"
@@ -89,7 +89,7 @@ class ProfileSpec(Record):
 
     concurrency: tuple[int, ...] = (1, 8, 32)
     prompts: int = Field(20, ge=1, description="different prompts timed one at a time")
-    new_tokens: int = Field(48, ge=2, description="tokens of every timed answer")
+    new_tokens: int = Field(32, ge=2, description="tokens of every timed answer")
     load: LoadSpec | None = Field(None, description="requests that arrive over time; null: none")
 
 

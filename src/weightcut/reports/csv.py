@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 from weightcut.files import write_whole
-from weightcut.records.results import Interval, Results, VariantResult
+from weightcut.records.results import BatchCost, Interval, Results, VariantResult
 from weightcut.reports import measures, text
 
 FILE = "results.csv"
@@ -51,6 +51,7 @@ def row(results: Results, variant: VariantResult) -> dict[str, Value]:
             found |= ends if known else dict(list(ends.items())[:1])
     found |= _profile(results, variant)
     found |= _against(results, variant)
+    found |= _cost(results, variant)
     found["guards_worse"] = "; ".join(guard.name for guard in variant.guards if guard.worse)
     found["errors"] = "; ".join(variant.errors)
     return found
@@ -80,6 +81,30 @@ def _profile(results: Results, variant: VariantResult) -> dict[str, Value]:
         found[f"tokens_per_s.{count}"] = rates.get(count)
     found["peak_rss_bytes"] = measures.memory(variant)
     found["quiet"] = profile.quiet if profile else None
+    found["variation"] = profile.variation if profile else None
+    load = profile.load if profile else None
+    found["sustained_per_s"] = load.sustained_per_s if load else None
+    found["saturation_per_s"] = load.saturation_per_s if load else None
+    return found
+
+
+def _cost(results: Results, variant: VariantResult) -> dict[str, Value]:
+    found: dict[str, Value] = {}
+    cost = variant.cost
+    for count in sorted({n for v in results.variants for n in measures.costs(v)}):
+        batch = measures.costs(variant).get(count)
+        for name in BatchCost.model_fields:
+            value = getattr(batch, name) if batch else None
+            if name.endswith("_accepted"):
+                found |= _ends(f"{name}.{count}", value)
+            else:
+                found[f"{name}.{count}"] = value
+    stages = {stage for v in results.variants if v.cost for stage in v.cost.hours}
+    for stage in sorted(stages):
+        hours = cost.hours.get(stage) if cost else None
+        for kind in ("wall", "cpu", "gpu"):
+            found[f"hours.{stage}.{kind}"] = getattr(hours, kind) if hours else None
+    found["currency"] = str(results.prices.get("currency") or "") or None
     return found
 
 
@@ -88,7 +113,11 @@ def _against(results: Results, variant: VariantResult) -> dict[str, Value]:
     found = _ends("primary_retention", measures.primary_retention(variant))
     for task, metric in measures.retained(results):
         found |= _ends(f"retention.{task}.{metric}", measures.retention(variant, task, metric))
-    for name in ("latency_speedup", "speedup_same_engine", "size_ratio", "memory_ratio"):
+    for name in ("latency_speedup", "speedup_same_engine"):
+        found[name] = getattr(other, name) if other else None
+        ends = getattr(other, f"{name}_interval") if other else None
+        found |= {f"{name}.{end}": getattr(ends, end) if ends else None for end in ("low", "high")}
+    for name in ("size_ratio", "memory_ratio"):
         found[name] = getattr(other, name) if other else None
     for count in measures.concurrencies(results):
         ratios = other.throughput_speedup if other else {}

@@ -46,7 +46,7 @@ def limits(results: Results) -> list[str]:
             f"The machine was busy while {_count(len(busy), 'variant')} were timed: those speeds "
             "are lower bounds at best."
         )
-    kinds = {b.energy for v in results.variants if v.cost for b in v.cost.at.values() if b.energy}
+    kinds = measures.energy_kinds(results)
     if "estimate" in kinds or "mixed" in kinds:
         watts = text.finite(results.prices.get("watts_per_core"))
         found.append(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from weightcut.records.results import Interval, Results, VariantResult
+from weightcut.records.results import BatchCost, Interval, LoadLevel, Results, VariantResult
 from weightcut.reports.text import finite, metric_name
 
 _LOWER_IS_BETTER = {"perplexity", "bits_per_byte", "degenerate", "repetition", "token_limit"}
@@ -138,6 +138,23 @@ def throughput(variant: VariantResult) -> dict[int, float]:
     raw = variant.profile.tokens_per_s if variant.profile else {}
     known = {int(n): value for n, value in raw.items() if n.isdecimal() and finite(value)}
     return dict(sorted(known.items()))
+
+
+def costs(variant: VariantResult) -> dict[int, BatchCost]:
+    """Return what answers cost by number of concurrent sequences, in rising order."""
+    at = variant.cost.at if variant.cost else {}
+    return dict(sorted((int(n), batch) for n, batch in at.items() if n.isdecimal()))
+
+
+def energy_kinds(results: Results) -> set[str]:
+    """Return how the energies of a study are known: `counters`, `estimate`, `mixed`."""
+    return {b.energy for v in results.variants for b in costs(v).values() if b.energy}
+
+
+def load_levels(variant: VariantResult) -> list[LoadLevel]:
+    """Return a variant's readings under load."""
+    load = variant.profile.load if variant.profile else None
+    return load.levels if load else []
 
 
 def concurrencies(results: Results) -> list[int]:

@@ -20,9 +20,13 @@ from weightcut.reports.tables import Table
 FILE = "report.pdf"
 FONT = "Libertinus Serif"  # lies in typst itself
 _SCRIPTS = ("LATIN", "GREEK", "CYRILLIC", "HEBREW", "ARABIC")  # that its fonts hold
-_EVIDENCE_ROWS = 8
-_ALARMS = 3
+_EVIDENCE_ROWS = 7
+_ALARMS, _ALARM_LETTERS = 3, 320
+_REASONS, _REASON_LETTERS = 6, 200
+_SUMMARY_LETTERS = 1200
 _PAGE_LETTERS = 165  # that stand side by side in a table over a landscape page
+_FIGURE_LETTERS = 14
+NO_BREAK_SPACE = "\u00a0"
 ZERO_WIDTH_SPACE = "\u200b"
 _UNBROKEN = re.compile(r"\S{19,}")
 
@@ -48,21 +52,22 @@ def _data(results: Results) -> dict[str, Any]:
     page = view.page(results)
     figures = charts.figures(results)
     alarms = [("Missing", gap) for gap in page.gaps] + [("Warning", w) for w in page.warnings]
-    notices = [*alarms[_ALARMS:], *(("Note", note) for note in page.notes)]
-    wanted = ("pareto-latency", "retention")
-    shown = [next((f for f in figures if f.key.startswith(key)), None) for key in wanted]
+    long = [one for one in alarms[:_ALARMS] if len(one[1]) > _ALARM_LETTERS]
+    notices = [*long, *alarms[_ALARMS:], *(("Note", note) for note in page.notes)]
+    small = [charts.pareto(results, "latency", charts.NARROW, height=250)]
+    small += [f for f in charts.figures(results, charts.NARROW) if f.key.startswith("retention")]
     return {
         "title": page.title,
         "study": _broken(page.study),
         "footer": f"{text.shorten(page.study, 60)} · results {_digest(results)[:16]}",
         "facts": _facts(results),
         "recommended": None if page.recommended is None else _broken(page.recommended),
-        "summary": _broken(page.summary, 60),
+        "summary": _broken(text.shorten(page.summary, _SUMMARY_LETTERS), 60),
         "figures": page.figures,
-        "alarms": alarms[:_ALARMS],
-        "notices": notices,
+        "alarms": [(a, _broken(text.shorten(b, _ALARM_LETTERS), 60)) for a, b in alarms[:_ALARMS]],
+        "notices": [(a, _broken(b, 60)) for a, b in notices],
         "evidence": {
-            "charts": [_chart(figure) for figure in shown if figure is not None],
+            "charts": [_chart(figure) for figure in small[:2]],
             "table": _laid_out(_evidence(results, page.tables[0])),
             "reasons": _why(results),
         },
@@ -163,7 +168,11 @@ def _laid_out(table: Table) -> dict[str, Any]:
             widths = [
                 _width([c.label, *(r[i]["text"] for r in rows)]) for i, c in enumerate(columns)
             ]
-            parts.append({"columns": [asdict(c) for c in columns], "rows": rows, "widths": widths})
+            share = min(1.0, sum(widths) / (0.85 * _PAGE_LETTERS))
+            parts.append(
+                {"columns": [asdict(c) for c in columns], "rows": rows, "widths": widths}
+                | {"share": share}
+            )
     return {
         "title": table.title,
         "caption": table.caption,
@@ -173,7 +182,10 @@ def _laid_out(table: Table) -> dict[str, Any]:
 
 
 def _cell(cell: tables.Cell) -> dict[str, str]:
-    return {"text": _broken(cell.text), "kind": cell.kind}
+    # A figure and its unit stay on one line.
+    short = len(cell.text) < _FIGURE_LETTERS and not cell.text.endswith("]")
+    shown = cell.text.replace(" ", NO_BREAK_SPACE) if short else _broken(cell.text)
+    return {"text": shown, "kind": cell.kind}
 
 
 def _columns_by_page(table: Table) -> Iterator[list[int]]:

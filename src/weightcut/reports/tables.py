@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from weightcut.records.results import Percentiles, Results, VariantResult
+from weightcut.records.results import Interval, Percentiles, Results, VariantResult
 from weightcut.reports import measures, text
 
 Align = Literal["left", "right"]
@@ -41,13 +41,13 @@ class Table:
 
 
 _Maker = Callable[[VariantResult], Cell]
-_Spec = tuple[Column, _Maker]
+Spec = tuple[Column, _Maker]
 
 
-def _table(
-    results: Results, key: str, title: str, specs: Iterable[_Spec], caption: str = ""
+def build(
+    results: Results, key: str, title: str, specs: Iterable[Spec], caption: str = ""
 ) -> Table:
-    """Return a table of the columns in which some variant has a figure."""
+    """Return a table, one row a variant, of the columns in which some variant has a figure."""
     chosen = list(specs)
     rows = [[make(variant) for _, make in chosen] for variant in results.variants]
     used = [
@@ -58,7 +58,9 @@ def _table(
     return Table(key, title, columns, [[row[i] for i in used] for row in rows], caption, missing)
 
 
-def _name(results: Results) -> _Spec:
+def named(results: Results) -> Spec:
+    """Return the column of names."""
+
     def make(variant: VariantResult) -> Cell:
         kind = "recommended" if variant.name == results.recommended else ""
         return Cell(text.plain(variant.name), text.plain(variant.name), kind)
@@ -66,9 +68,11 @@ def _name(results: Results) -> _Spec:
     return Column("variant", "left"), make
 
 
-def _figure(
+def figure(
     label: str, read: Callable[[VariantResult], float | None], write: Callable[[float | None], str]
-) -> _Spec:
+) -> Spec:
+    """Return a column of plain figures."""
+
     def make(variant: VariantResult) -> Cell:
         value = text.finite(read(variant))
         return Cell(write(value), value)
@@ -76,7 +80,9 @@ def _figure(
     return Column(label), make
 
 
-def _estimate(label: str, read: Callable[[VariantResult], object]) -> _Spec:
+def estimate(label: str, read: Callable[[VariantResult], object]) -> Spec:
+    """Return a column of figures with their intervals."""
+
     def make(variant: VariantResult) -> Cell:
         found = measures.as_interval(read(variant))
         return Cell(text.interval(found), found.value if found else None)
@@ -84,7 +90,7 @@ def _estimate(label: str, read: Callable[[VariantResult], object]) -> _Spec:
     return Column(label), make
 
 
-def _flag(label: str, read: Callable[[VariantResult], bool]) -> _Spec:
+def _flag(label: str, read: Callable[[VariantResult], bool]) -> Spec:
     def make(variant: VariantResult) -> Cell:
         value = read(variant)
         return Cell(text.yes(value), float(value), "yes" if value else "no")
@@ -99,18 +105,18 @@ def _verdict(variant: VariantResult) -> Cell:
 def overview(results: Results) -> Table:
     """Return what somebody who has to choose looks at first."""
     first = measures.primary(results)
-    specs: list[_Spec] = [_name(results), (Column("verdict", "left"), _verdict)]
+    specs: list[Spec] = [named(results), (Column("verdict", "left"), _verdict)]
     if first:
         task, metric = first.task, first.metric
-        specs.append(_estimate(first.name, lambda v: measures.measure(v, task, metric)))
-        specs.append(_estimate(f"{first.name} kept", measures.primary_retention))
+        specs.append(estimate(first.name, lambda v: measures.measure(v, task, metric)))
+        specs.append(estimate(f"{first.name} kept", measures.primary_retention))
         if metric != "pass@1":
-            specs.append(_estimate("pass@1", lambda v: measures.measure(v, task, "pass@1")))
+            specs.append(estimate("pass@1", lambda v: measures.measure(v, task, "pass@1")))
     specs += [
-        _figure("latency p50", measures.latency, text.milliseconds),
-        _figure("speed-up", _against("latency_speedup"), text.times),
-        _figure("memory", measures.memory, text.size),
-        _figure("size", lambda v: v.artifact_bytes, text.size),
+        figure("latency p50", measures.latency, text.milliseconds),
+        figure("speed-up", _against("latency_speedup"), text.times),
+        figure("memory", measures.memory, text.size),
+        figure("size", lambda v: v.artifact_bytes, text.size),
         _flag("target met", lambda v: v.meets_target),
         _flag("frontier", lambda v: v.on_frontier),
     ]
@@ -119,7 +125,7 @@ def overview(results: Results) -> Table:
         f"In brackets: {confidence:.0%} confidence intervals. Kept: share of the baseline's value, "
         "paired by sample. Speed-up: baseline's median latency over the variant's."
     )
-    return _table(results, "overview", "Overview", specs, caption)
+    return build(results, "overview", "Overview", specs, caption)
 
 
 def _against(name: str) -> Callable[[VariantResult], float | None]:
@@ -132,21 +138,21 @@ def quality(results: Results) -> list[Table]:
     found = []
     for task in measures.task_names(results):
         specs = [
-            _name(results),
+            named(results),
             *(_metric(task, metric) for metric in measures.metric_names(results, task)),
             *(_retention(*pair) for pair in kept if pair[0] == task),
         ]
         name = text.plain(task)
-        found.append(_table(results, f"quality-{name}", f"Quality: {name}", specs))
+        found.append(build(results, f"quality-{name}", f"Quality: {name}", specs))
     return found
 
 
-def _retention(task: str, metric: str) -> _Spec:
+def _retention(task: str, metric: str) -> Spec:
     label = f"{text.metric_name(metric)} kept"
-    return _estimate(label, lambda v: measures.retention(v, task, metric))
+    return estimate(label, lambda v: measures.retention(v, task, metric))
 
 
-def _metric(task: str, metric: str) -> _Spec:
+def _metric(task: str, metric: str) -> Spec:
     def make(variant: VariantResult) -> Cell:
         found = measures.measure(variant, task, metric)
         if found is None or found.value is None:
@@ -160,36 +166,56 @@ def _metric(task: str, metric: str) -> _Spec:
 
 def speed(results: Results) -> Table:
     """Return every figure of speed, memory and size."""
-    specs = [_name(results)]
+    specs = [named(results)]
     for label, reading in (
         ("first token", "ttft_ms"),
         ("per token", "tpot_ms"),
         ("answer", "latency_ms"),
     ):
         specs += [
-            _figure(f"{label} {at}", _percentile(reading, at), text.milliseconds)
+            figure(f"{label} {at}", _percentile(reading, at), text.milliseconds)
             for at in ("p50", "p90", "p99")
         ]
     for count in measures.concurrencies(results):
         specs.append(_rate(count))
     specs += [
-        _figure("speed-up", _against("latency_speedup"), text.times),
-        _figure("speed-up, same engine", _against("speedup_same_engine"), text.times),
-        _figure("memory", measures.memory, text.size),
-        _figure("memory ratio", _against("memory_ratio"), text.times),
-        _figure("size", lambda v: v.artifact_bytes, text.size),
-        _figure("size ratio", _against("size_ratio"), text.times),
+        _speedup("speed-up", "latency_speedup"),
+        _speedup("speed-up, same engine", "speedup_same_engine"),
+        figure("memory", measures.memory, text.size),
+        figure("memory ratio", _against("memory_ratio"), text.times),
+        figure("size", lambda v: v.artifact_bytes, text.size),
+        figure("size ratio", _against("size_ratio"), text.times),
         (Column("quiet machine", "left"), _quiet),
+        figure("CPU taken by others", _others, text.share),
+        figure("spread of repeats", _variation, text.share),
     ]
     profiles = [v.profile for v in results.variants if v.profile]
-    caption = "Speed-up, same engine: against the 16-bit variant on the same engine."
+    caption = (
+        "Speed-up, same engine: against the 16-bit variant on the same engine. Quiet: others took "
+        "at most a tenth of the CPU before, while and after it was timed."
+    )
     if profiles:
         one = profiles[0]
         caption = (
             f"Latencies at batch 1 over {one.prompts} different prompts, answers of "
             f"{one.new_tokens} tokens. {caption} Memory: peak resident set of the whole process."
         )
-    return _table(results, "speed", "Speed, memory and size", specs, caption)
+    return build(results, "speed", "Speed, memory and size", specs, caption)
+
+
+def _speedup(label: str, name: str) -> Spec:
+    """Return the column of a speed-up with its interval over the prompts."""
+
+    def make(variant: VariantResult) -> Cell:
+        value = text.finite(_against(name)(variant))
+        other = variant.against_baseline
+        ends: Interval | None = getattr(other, f"{name}_interval") if other else None
+        written = text.times(value)
+        if value is not None and ends and ends.low is not None and ends.high is not None:
+            written += f" [{text.number(ends.low)}, {text.number(ends.high)}]"
+        return Cell(written, value)
+
+    return Column(label), make
 
 
 def _percentile(reading: str, at: str) -> Callable[[VariantResult], float | None]:
@@ -203,26 +229,35 @@ def _percentile(reading: str, at: str) -> Callable[[VariantResult], float | None
     return read
 
 
-def _rate(count: int) -> _Spec:
+def _rate(count: int) -> Spec:
     label = f"tokens/s, {count} at once"
-    return _figure(label, lambda v: measures.throughput(v).get(count), text.number)
+    return figure(label, lambda v: measures.throughput(v).get(count), text.number)
 
 
 def _quiet(variant: VariantResult) -> Cell:
     quiet = variant.profile.quiet if variant.profile else None
-    return Cell(text.MISSING if quiet is None else text.yes(quiet), quiet)
+    return Cell(text.MISSING if quiet is None else text.yes(quiet), quiet, "bad" * (quiet is False))
+
+
+def _others(variant: VariantResult) -> float | None:
+    """Return the largest share of the CPU that others took before, while and after the timing."""
+    return max(variant.profile.busy.values(), default=None) if variant.profile else None
+
+
+def _variation(variant: VariantResult) -> float | None:
+    return variant.profile.variation if variant.profile else None
 
 
 def recipes(results: Results) -> Table:
     """Return how each variant is made and what opens it."""
-    specs: list[_Spec] = [
-        _name(results),
+    specs: list[Spec] = [
+        named(results),
         (Column("engine", "left"), lambda v: Cell(_engine(v), v.engine)),
         (Column("recipe", "left"), lambda v: Cell(text.plain(measures.recipe(v)))),
-        _figure("size", lambda v: v.artifact_bytes, text.size),
+        figure("size", lambda v: v.artifact_bytes, text.size),
         (Column("parts of the weights", "left"), lambda v: Cell(_parts(v))),
     ]
-    return _table(results, "recipes", "Recipes", specs)
+    return build(results, "recipes", "Recipes", specs)
 
 
 def _engine(variant: VariantResult) -> str:

@@ -117,6 +117,31 @@ def milliseconds(value: float | None) -> str:
     return f"{number(known)} ms" if abs(known) < 999.5 else f"{number(known / 1000)} s"
 
 
+def share(value: float | None) -> str:
+    """Return a share in per cent: `3.2%`."""
+    known = finite(value)
+    return MISSING if known is None else f"{number(100 * known, 2)}%"
+
+
+def joules(value: float | None) -> str:
+    """Return an energy given in joules: `8.71 J`, `1.25 kJ`."""
+    known = finite(value)
+    if known is None:
+        return MISSING
+    return f"{number(known)} J" if abs(known) < 999.5 else f"{number(known / 1000)} kJ"
+
+
+def hours(value: float | None) -> str:
+    """Return a time given in hours: `42.0 s`, `3.50 min`, `1.25 h`."""
+    known = finite(value)
+    if known is None:
+        return MISSING
+    for factor, unit in ((3600, "s"), (60, "min")):
+        if known * factor < 59.95:
+            return f"{number(known * factor)} {unit}"
+    return f"{number(known)} h"
+
+
 def yes(value: bool) -> str:
     """Return a truth as a word."""
     return "yes" if value else "no"

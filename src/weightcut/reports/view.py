@@ -13,6 +13,7 @@ from typing import Any
 
 from weightcut.records.results import Results, VariantResult
 from weightcut.reports import measures, text
+from weightcut.reports.cost_tables import costs, under_load
 from weightcut.reports.limits import limits, method
 from weightcut.reports.tables import Table, guards, overview, quality, recipes, speed
 
@@ -67,7 +68,14 @@ def page(results: Results) -> Page:
         gaps=gaps(results),
         warnings=[text.plain(warning) for warning in results.warnings],
         notes=list(dict.fromkeys(_notes(results.conditions))),
-        tables=[overview(results), *quality(results), speed(results), recipes(results)],
+        tables=[
+            overview(results),
+            *quality(results),
+            speed(results),
+            *under_load(results),
+            *costs(results),
+            recipes(results),
+        ],
         reasons=[_reasons(variant) for variant in results.variants],
         guards=guards(results),
         agreement=text.plain(results.agreement.says) if results.agreement else "",

@@ -5,9 +5,10 @@ them. A chart is a plain altair chart without a theme: `themed` adds one, `save`
 SVG or PDF. Importing this package does not import altair.
 """
 
+from weightcut.reports.charts.costs import cost, under_load
 from weightcut.reports.charts.export import save, still, themed, vega_lite_version
 from weightcut.reports.charts.figure import NARROW, WIDE, Figure
-from weightcut.reports.charts.pareto import AXES, Axis, frontier, pareto, points
+from weightcut.reports.charts.pareto import AXES, COST_AXES, Axis, frontier, pareto, points
 from weightcut.reports.charts.retention import retention
 from weightcut.reports.charts.study import figures
 from weightcut.reports.charts.style import facts, palettes, theme
@@ -15,10 +16,12 @@ from weightcut.reports.charts.throughput import throughput
 
 __all__ = [
     "AXES",
+    "COST_AXES",
     "NARROW",
     "WIDE",
     "Axis",
     "Figure",
+    "cost",
     "facts",
     "figures",
     "frontier",
@@ -31,5 +34,6 @@ __all__ = [
     "theme",
     "themed",
     "throughput",
+    "under_load",
     "vega_lite_version",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from weightcut.records.results import Interval, Results, VariantResult
 from weightcut.reports import measures, text
@@ -16,12 +16,15 @@ from weightcut.reports.measures import Primary
 if TYPE_CHECKING:
     import altair as alt
 
-Axis = Literal["latency", "memory", "size"]
-AXES: tuple[Axis, ...] = get_args(Axis)
+Axis = Literal["latency", "memory", "size", "energy", "money"]
+AXES: tuple[Axis, ...] = ("latency", "memory", "size")
+COST_AXES: tuple[Axis, ...] = ("energy", "money")
 _TITLES: dict[Axis, str] = {
     "latency": "median latency of an answer, batch 1 (ms)",
     "memory": "peak memory of the process (MB)",
     "size": "size on disk (MB)",
+    "energy": "energy of an answer at the most sequences at once (J)",
+    "money": "price of 1,000 answers at the most sequences at once",
 }
 _SPAN = 4  # ratio of the dearest to the cheapest from which on the cost axis is logarithmic
 
@@ -64,7 +67,7 @@ class Frame(NamedTuple):
 def points(results: Results, axis: Axis) -> list[Point]:
     """Return the variants of which both the primary metric and the cost are known.
 
-    Costs are in milliseconds or megabytes (10^6 bytes).
+    Costs are in milliseconds, megabytes (10^6 bytes), joules or the price file's currency.
     """
     first = measures.primary(results)
     if first is None:
@@ -83,6 +86,11 @@ def points(results: Results, axis: Axis) -> list[Point]:
 def _cost(variant: VariantResult, axis: Axis) -> float | None:
     if axis == "latency":
         return measures.latency(variant)
+    if axis in COST_AXES:
+        batch = next(reversed(measures.costs(variant).values()), None)
+        if batch is None:
+            return None
+        return batch.joules_per_answer if axis == "energy" else batch.money_per_1000_answers
     count = measures.memory(variant) if axis == "memory" else variant.artifact_bytes
     return None if count is None else count / 1e6
 
@@ -107,13 +115,15 @@ def pareto(results: Results, axis: Axis, width: int = WIDE, height: int = 340) -
     found = points(results, axis)
     key, title = f"pareto-{axis}", f"{_quality_name(first)} against {axis}"
     if first is None or not found:
-        lack = f"no variant has a {axis}" if first else "no variant has the primary metric"
+        lack = (
+            f"no variant has a figure of {axis}" if first else "no variant has the primary metric"
+        )
         return Figure(key, title, missing=f"Not drawn: {lack} yet.")
     best = frontier(found)
     names = ", ".join(text.plain(point.variant.name) for point in best) or "none"
     many = f"{len(found)} variants" if len(found) > 1 else "1 variant"
     description = (
-        f"Scatter chart of {_quality_name(first)} against {_TITLES[axis]} for {many}. "
+        f"Scatter chart of {_quality_name(first)} against {_title(results, axis)} for {many}. "
         f"Best trade-offs, from cheap to dear: {names}."
     )
     caption = "Up and to the left is better. Bars are confidence intervals."
@@ -124,6 +134,11 @@ def pareto(results: Results, axis: Axis, width: int = WIDE, height: int = 340) -
         caption += f" {without} of {len(results.variants)} variants are missing: no figure yet."
     chart = _chart(results, found, best, axis, _frame(found, width - 64, height))
     return Figure(key, title, caption, description, chart)
+
+
+def _title(results: Results, axis: Axis) -> str:
+    currency = text.plain(results.prices.get("currency") or "currency of the price file")
+    return f"{_TITLES[axis]} ({currency})" if axis == "money" else _TITLES[axis]
 
 
 def _quality_name(first: Primary | None) -> str:
@@ -234,7 +249,7 @@ def _chart(
     kind: dict[str, Any] = {"type": "log"} if frame.logarithmic else {"zero": False}
     x = alt.X(
         "cost:Q",
-        title=_TITLES[axis],
+        title=_title(results, axis),
         scale=alt.Scale(domain=list(frame.costs), nice=False, **kind),
         axis=alt.Axis(tickCount=max(3, frame.width // 80), grid=False),
     )

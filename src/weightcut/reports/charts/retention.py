@@ -71,7 +71,9 @@ def _chart(
         axis=alt.Axis(tickCount=5),
     )
     order = alt.EncodingSortField("rank", op="min")
-    y = alt.Y("name:N", title=None, sort=order, axis=alt.Axis(labelLimit=names_px, ticks=False))
+    y = alt.Y(
+        "name:N", title=None, sort=order, axis=alt.Axis(labelLimit=1.25 * names_px, ticks=False)
+    )
     colour = style.verdict_colour(results)
     do = style.interaction()
     lit = alt.condition(do.pick, alt.value(1), alt.value(0.12))

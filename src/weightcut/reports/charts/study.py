@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from weightcut.records.results import Results
 from weightcut.reports import measures
+from weightcut.reports.charts.costs import cost, under_load
 from weightcut.reports.charts.figure import WIDE, Figure
-from weightcut.reports.charts.pareto import AXES, pareto
+from weightcut.reports.charts.pareto import AXES, COST_AXES, pareto
 from weightcut.reports.charts.retention import retention
 from weightcut.reports.charts.throughput import throughput
 
@@ -19,5 +20,13 @@ def figures(results: Results, width: int = WIDE) -> list[Figure]:
     return [
         *(pareto(results, axis, width) for axis in AXES),
         throughput(results, width),
+        *_where_known(results, width),
         *(retention(results, task, metric, width) for task, metric in kept),
     ]
+
+
+def _where_known(results: Results, width: int) -> list[Figure]:
+    """Return the charts that a study has only where it asked for what they show."""
+    found = [pareto(results, axis, width) for axis in COST_AXES]
+    found += [cost(results, "energy", width), cost(results, "money", width)]
+    return [figure for figure in [*found, under_load(results, width)] if figure.chart is not None]
