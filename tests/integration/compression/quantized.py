@@ -81,7 +81,8 @@ def stored(folder: Path) -> dict[str, Any]:
     """Every tensor in the folder's safetensors files."""
     from safetensors.torch import load_file
 
-    return {k: v for path in sorted(folder.glob("*.safetensors")) for k, v in load_file(path).items()}
+    files = sorted(folder.glob("*.safetensors"))
+    return {name: tensor for path in files for name, tensor in load_file(path).items()}
 
 
 def _texts(source: Path) -> Callable[[Split, int, int], TokenBlocks]:
