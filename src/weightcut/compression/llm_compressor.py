@@ -7,7 +7,6 @@ import io
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +70,8 @@ def one_shot(model: Any, modifiers: Sequence[Any], blocks: TokenBlocks | None) -
         except (ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
             raise NotHere(
                 f"llmcompressor cannot do this to a {model.config.model_type} model: {error}",
-                cure="bnb-nf4, bnb-int8, rtn and magnitude need no way through the model",
+                cure="rtn, bnb-nf4, bnb-int8 and magnitude need no way through the model; gptq "
+                "needs less of one than awq and smoothquant",
             ) from error
         finally:
             reset_session()
@@ -127,13 +127,16 @@ def quiet() -> Iterator[None]:
 
     NotHere where it is not installed.
     """
-    # Read once, when they are imported. Both write to stdout; llmcompressor fails if disabled.
+    # Read when they are imported: both write to stdout, and llmcompressor fails where disabled.
     os.environ.setdefault("LLM_COMPRESSOR_LOG_LEVEL", "CRITICAL")
     os.environ.setdefault("COMPRESSED_TENSORS_LOG_DISABLED", "true")
-    if find_spec("llmcompressor") is None:
-        raise missing_extra("llmcompressor", "compress")
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
+        try:
+            import llmcompressor
+        except ImportError as error:
+            raise missing_extra("llmcompressor", "compress") from error
+        llmcompressor.logger.disable("llmcompressor")  # where it was imported before
         yield
 
 

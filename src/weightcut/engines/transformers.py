@@ -17,7 +17,7 @@ from weightcut.engines.batching import Batch
 from weightcut.engines.engine import Cost
 from weightcut.errors import BrokenInput, NotHere, UsageError
 from weightcut.models import torch_state
-from weightcut.models.causal_lm import load_causal_lm
+from weightcut.models.causal_lm import load_causal_lm, read_config
 from weightcut.models.tokenizer import load_tokenizer
 from weightcut.records import (
     Artifact,
@@ -57,7 +57,9 @@ class TransformersEngine(Record):
     dtype: Literal["bfloat16", "float32"] = Field(
         "bfloat16", description="type of activations, and of weights that are not quantized"
     )
-    max_batch: int = Field(32, ge=1, description="sequences decoded together")
+    max_batch: int = Field(
+        32, ge=1, description="sequences decoded together, as far as their keys and values fit"
+    )
     threads: int | None = Field(
         None, ge=1, description="CPU threads; null leaves the choice to torch"
     )
@@ -87,6 +89,7 @@ class TransformersSession:
 
     def __init__(self, folder: Path, dtype: str, device: str, max_batch: int) -> None:
         self._tokenizer = load_tokenizer(folder)
+        self._quantization = read_config(folder).get("quantization_config")
         self._model: Any = load_model(folder, dtype, device)
         self._dtype = dtype
         self._max_batch = max_batch
@@ -118,13 +121,12 @@ class TransformersSession:
         import torch
 
         config = self._model.config
-        quantization = getattr(config, "quantization_config", None)
         return {
             "engine": "transformers",
             "versions": {name: version(name) for name in ("transformers", "torch")},
             "architecture": type(self._model).__name__,
             "precision": self._dtype,
-            "quantization": None if quantization is None else _method(quantization),
+            "quantization": None if self._quantization is None else _method(self._quantization),
             "device": str(self._model.device),
             "threads": torch.get_num_threads(),
             "attention": config._attn_implementation,

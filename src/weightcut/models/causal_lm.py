@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from io import StringIO
@@ -134,9 +135,10 @@ def _drop_idle_wrappers(model: Any) -> None:
 
 
 @contextmanager
-def _hushed(wanted: bool) -> Iterator[None]:
+def _hushed(packed: bool) -> Iterator[None]:
     """Keep the progress bars of compressed-tensors, which has no switch for them, to itself."""
-    with redirect_stderr(StringIO()) if wanted else nullcontext():
+    with warnings.catch_warnings(), redirect_stderr(StringIO()) if packed else nullcontext():
+        warnings.filterwarnings("ignore", "You passed `quantization_config`")  # it is meant so
         yield
 
 

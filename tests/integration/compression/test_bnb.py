@@ -94,9 +94,7 @@ def test_the_bundled_model_survives_save_and_reload_in_a_fresh_process(tmp_path)
     four, eight = (compress(m(), source, tmp_path / m.__name__) for m in (BnbNF4, BnbInt8))
     assert four["quantized_layers"] == eight["quantized_layers"] == 30 * 7
     # 4 bits, and with double quantization 0.127 bit for the scales, instead of 16.
-    assert four["bytes_by_part"]["layers"] == pytest.approx(
-        106_168_320 * (4 + 0.127) / 8, rel=0.02
-    )
+    assert four["bytes_by_part"]["layers"] == pytest.approx(106_168_320 * (4 + 0.127) / 8, rel=0.02)
     assert eight["bytes_by_part"]["layers"] == pytest.approx(106_168_320, rel=0.02)
     assert four["bytes_by_part"]["embedding"] == 49152 * 576 * 2
     before = loss_in_memory(source, ids)
