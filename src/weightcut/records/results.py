@@ -233,6 +233,7 @@ class Results(Part):
 
     schema_version: int = Field(SCHEMA, alias="schema")
     study: str
+    started: str | None = Field(None, description="when the run was begun, UTC, ISO 8601")
     baseline: str
     complete: bool
     machine: dict[str, Any]

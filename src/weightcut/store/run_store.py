@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import (
     JSON,
@@ -195,6 +197,8 @@ class RunStore:
 
 
 def _connect(path: Path) -> Engine:
+    if path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        return _connect_read_only(path)
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
 
     @event.listens_for(engine, "connect")
@@ -205,6 +209,13 @@ def _connect(path: Path) -> Engine:
         cursor.close()
 
     return engine
+
+
+def _connect_read_only(path: Path) -> Engine:
+    """Open a database in a folder that we may not write to, where SQLite cannot lock."""
+    # Without a log nobody is writing: the file is whole, and nothing beside it is needed.
+    still = "" if path.with_name(path.name + "-wal").exists() else "&immutable=1"
+    return create_engine(f"sqlite:///file:{quote(str(path))}?mode=ro{still}&uri=true")
 
 
 def _set(connection: Connection, key: str, value: Any) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -166,7 +167,7 @@ class _Run:
                 raise
             spent += outcome.seconds
             self.store.update(cell.key, seconds=spent)
-            if outcome.manifest is not None:
+            if outcome.manifest is not None or outcome.certain:
                 break
             self.listen(Event("progress", name, f"attempt {attempts} failed: {outcome.error}"))
         return outcome
@@ -239,7 +240,9 @@ def _only_run(out: Path) -> Iterator[int]:
 
 def _open(spec: StudySpec, out: Path) -> RunStore:
     if not RunStore.exists(out):
-        return RunStore.create(out, spec)
+        store = RunStore.create(out, spec)
+        store.remember("started", datetime.now(UTC).isoformat(timespec="seconds"))
+        return store
     store = RunStore.open(out)
     old = store.spec()
     unlike = _unlike(old, spec)
