@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from weightcut.routing import ngrams
 from weightcut.routing.policy import Arrays
-from weightcut.routing.structure import structure
+from weightcut.routing.structure import NAMES, SHAPE, structure
 
 VOCABULARY = 1 << 16
 """At most so many n-grams of either kind are kept, the most frequent ones."""
@@ -41,10 +41,11 @@ class Corpus:
     def of(cls, prompts: Sequence[str]) -> Corpus:
         """Take prompts apart."""
         texts = [ngrams.shorten(prompt) for prompt in prompts]
+        tokens = [ngrams.tokens(text) for text in texts]
         return cls(
-            ngrams.count_matrix([ngrams.word_grams(text) for text in texts]),
+            ngrams.count_matrix([ngrams.word_grams(words) for words in tokens]),
             ngrams.count_matrix([ngrams.char_grams(text) for text in texts]),
-            np.array([structure(text) for text in texts], np.float32),
+            np.array([structure(t, words) for t, words in zip(texts, tokens, strict=True)]),
         )
 
     def take(self, rows: npt.NDArray[np.int64]) -> Corpus:
@@ -75,7 +76,9 @@ class Encoded:
     @cached_property
     def place(self) -> Singles:
         """Topics and, with less weight, structure as points on a sphere, for neighbours."""
-        both = np.hstack([unit(self.topics), np.float32(_STRUCTURE_WEIGHT) * self.structure])
+        both = np.hstack(
+            [unit(self.topics), np.float32(_STRUCTURE_WEIGHT) * self.structure[:, :SHAPE]]
+        )
         return unit(both)
 
 
@@ -97,7 +100,7 @@ class One:
     def place(self) -> Singles:
         """The point on the sphere, for neighbours."""
         topics = self.topics / np.float32(np.sqrt(self.topics @ self.topics) + _EPSILON)
-        both = np.concatenate([topics, np.float32(_STRUCTURE_WEIGHT) * self.structure])
+        both = np.concatenate([topics, np.float32(_STRUCTURE_WEIGHT) * self.structure[:SHAPE]])
         found: Singles = both / np.float32(np.sqrt(both @ both) + _EPSILON)
         return found
 
@@ -146,14 +149,15 @@ class Encoder:
     def encode(self, prompt: str) -> One:
         """Return one prompt as numbers, the same as `encode_many` gives it."""
         text = ngrams.shorten(prompt)
-        words = self._one(ngrams.word_grams(text), self._word_table)
+        tokens = ngrams.tokens(text)
+        words = self._one(ngrams.word_grams(tokens), self._word_table)
         chars = self._one(ngrams.char_grams(text), self._char_table)
         known = words[0] < len(self.loadings)
-        topics = words[1][known] @ self.loadings[words[0][known]]
+        topics = words[1][known] @ self.loadings.take(words[0][known], axis=0)
         return One(
             np.concatenate([words[0], chars[0]]),
             np.concatenate([words[1], chars[1]]) * np.float32(np.sqrt(0.5)),
-            self._standard(structure(text)),
+            self._standard(structure(text, tokens)),
             topics,
         )
 
@@ -173,7 +177,7 @@ class Encoder:
         """Return the encoder of these arrays; ValueError where they do not fit together."""
         words, chars = (arrays[name].astype(np.uint32) for name in ("words", "chars"))
         singles = {n: arrays[n].astype(np.float32) for n in ("idf", "loadings", "mean", "scale")}
-        width = len(structure(""))
+        width = len(NAMES)
         fits = (
             words.ndim == chars.ndim == 1
             and singles["idf"].shape == (len(words) + len(chars),)
@@ -199,10 +203,10 @@ class Encoder:
         self, ids: ngrams.Ids, table: npt.NDArray[np.int32]
     ) -> tuple[npt.NDArray[np.int32], Singles]:
         different, counts = ngrams.counted(ids)
-        positions = table[different]
+        positions = table.take(different)
         known = positions >= 0
         positions = positions[known]
-        weights = (1 + np.log(counts[known])).astype(np.float32) * self.idf[positions]
+        weights = (1 + np.log(counts[known])).astype(np.float32) * self.idf.take(positions)
         return positions, weights / np.float32(np.sqrt(weights @ weights) + _EPSILON)
 
     def _weights(self, counts: Any, vocabulary: ngrams.Ids, offset: int) -> Any:

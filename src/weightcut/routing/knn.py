@@ -8,10 +8,11 @@ import numpy as np
 
 from weightcut.routing.encoder import Encoded, Encoder, One, Singles
 from weightcut.routing.policy import Arrays, Floats
+from weightcut.routing.structure import SHAPE
 
 _NEIGHBOURS = 100
 _SHARPNESS = np.float32(4.0)
-KEPT = 16_384
+KEPT = 8_192
 """At most so many prompts are remembered: a decision compares with every one of them."""
 _ROWS = 2_048
 
@@ -64,7 +65,7 @@ class Neighbours:
     def restore(cls, arrays: Arrays, encoder: Encoder) -> Neighbours:
         """Return the head of these arrays; ValueError where they do not fit."""
         found = cls(arrays["places"].astype(np.float32), arrays["quality"].astype(np.float32))
-        width = encoder.loadings.shape[1] + len(encoder.mean)
+        width = encoder.loadings.shape[1] + SHAPE
         if (
             not len(found.places)
             or found.places.shape != (len(found.quality), width)

@@ -36,7 +36,9 @@ class Linear:
 
     def predict(self, one: One) -> Floats:
         """Return every variant's expected quality."""
-        logits = one.weights @ self.grams[one.positions] + one.structure @ self.structure
+        logits = (
+            one.weights @ self.grams.take(one.positions, axis=0) + one.structure @ self.structure
+        )
         return _sigmoid(np.asarray(logits + self.bias, np.float64))
 
     def predict_many(self, encoded: Encoded) -> Floats:

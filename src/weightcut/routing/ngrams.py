@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,11 +33,15 @@ def shorten(prompt: str) -> str:
     return prompt[: LONGEST // 2] + "\n" + prompt[-LONGEST // 2 :]
 
 
-def word_grams(prompt: str) -> Ids:
-    """Return the hashes of all words, digits and signs and of all pairs of neighbours."""
-    tokens = _TOKEN.findall(prompt.lower())
-    codes = (zlib.crc32(token.encode("utf-8", "replace")) for token in tokens)
-    single = np.fromiter(codes, _U32, len(tokens))
+def tokens(prompt: str) -> list[str]:
+    """Return the words, digits and signs of a prompt in small letters."""
+    return _TOKEN.findall(prompt.lower())
+
+
+def word_grams(words: Sequence[str]) -> Ids:
+    """Return the hashes of all tokens and of all pairs of neighbours."""
+    codes = map(zlib.crc32, [word.encode("utf-8", "replace") for word in words])
+    single = np.fromiter(codes, _U32, len(words))
     pairs = single[:-1] * _U32(0x9E3779B1) + single[1:]
     return _mixed(np.concatenate([single + _U32(1), pairs]))
 

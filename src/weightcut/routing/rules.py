@@ -42,7 +42,8 @@ class Rules:
 
     def predict(self, prompt: str) -> Floats:
         """Return every variant's expected quality."""
-        return self._look_up(structure(ngrams.shorten(prompt))[None, :])[0]
+        text = ngrams.shorten(prompt)
+        return self._look_up(structure(text, ngrams.tokens(text))[None, :])[0]
 
     def predict_many(self, corpus: Corpus) -> Floats:
         """Return the same for many prompts."""

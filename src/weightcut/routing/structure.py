@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +16,18 @@ _QUESTION = (
     "summarize", "list", "compare", "given",
 )  # fmt: skip
 _LANGUAGES = {
-    "python": ("def ", "import ", "self", "elif ", "print(", "lambda "),
-    "java": ("public ", "private ", "void ", "new ", "String ", "static "),
-    "c": ("#include", "int ", "printf", "struct ", "->", "char "),
-    "javascript": ("function ", "const ", "let ", "=>", "console.", "var "),
-    "sql": ("SELECT ", "FROM ", "WHERE ", "JOIN ", "GROUP BY", "INSERT "),
-    "go": ("func ", "package ", ":=", "fmt.", "chan ", "interface{"),
+    "python": {"def", "import", "self", "elif", "none", "lambda", "print", "assert"},
+    "java": {"public", "private", "void", "static", "final", "extends", "string", "boolean"},
+    "c": {"include", "int", "printf", "struct", "char", "sizeof", "std", "malloc"},
+    "javascript": {"function", "const", "var", "let", "console", "typeof", "undefined", "await"},
+    "sql": {"select", "from", "where", "join", "group", "insert", "order", "table"},
+    "go": {"func", "package", "fmt", "chan", "defer", "nil", "interface", "goroutine"},
 }
 _SIGNS = ("+-*/=<>^", "(){}[]", "\\$", "?", ".", ",", "\"'", ":;", "_", "`")
 _OPTION = re.compile(r"\n\(?[A-Z][.)] ?([^\n]*)")
-_WORD = re.compile(r"[^\W\d_]+")
+
+_ASCII = 128
+_IS_SIGN = np.array([[chr(code) in signs for signs in _SIGNS] for code in range(_ASCII)], np.int64)
 
 NAMES: tuple[str, ...] = (
     "characters", "words", "lines", "word_length", "digit_share", "capital_share", "digits",
@@ -37,35 +40,44 @@ NAMES: tuple[str, ...] = (
 )  # fmt: skip
 
 
-def structure(prompt: str) -> npt.NDArray[np.float32]:
-    """Return the features in the order of NAMES; counts of length as logarithms."""
-    spaced, words = prompt.split(), _WORD.findall(prompt.lower())
-    length = max(1, len(prompt))
-    digits = sum(map(str.isdigit, prompt))
+SHAPE = NAMES.index(f"says {_QUESTION[0]}")
+"""So many features come first that are no single words."""
+
+
+def structure(prompt: str, tokens: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Return the features in the order of NAMES; counts are given as logarithms.
+
+    tokens: `ngrams.tokens(prompt)`, the words, digits and signs in small letters.
+    """
+    codes = np.frombuffer(prompt.encode("utf-32-le", "replace"), np.uint32)
+    counts = np.bincount(codes[codes < _ASCII], minlength=_ASCII)
+    length, words = max(1, len(prompt)), len(prompt.split())
+    digits = int(counts[48:58].sum())
     lines = prompt.split("\n")
     options = _OPTION.findall(prompt)
     stem = prompt[: prompt.find("\n")] if options else prompt
-    different = set(words)
+    different = set(tokens)
+    lengths = list(map(len, tokens))
     values = [
         math.log1p(len(prompt)),
-        math.log1p(len(spaced)),
+        math.log1p(words),
         math.log1p(len(lines)),
-        math.log1p(len(prompt) / max(1, len(spaced))),
+        math.log1p(len(prompt) / max(1, words)),
         digits / length,
-        sum(map(str.isupper, prompt)) / length,
+        int(counts[65:91].sum()) / length,
         math.log1p(digits),
-        *(math.log1p(sum(map(prompt.count, signs))) for signs in _SIGNS),
+        *np.log1p(counts @ _IS_SIGN),
         *_options(options),
-        len(different) / max(1, len(words)),
+        len(different) / max(1, len(tokens)),
         math.log1p(len(stem)),
-        (len(prompt.encode("utf-8", "replace")) - len(prompt)) / length,
-        math.log1p(max(map(len, words), default=0)),
-        sum(len(word) >= 8 for word in words) / max(1, len(words)),
+        1 - int(counts.sum()) / length if prompt else 0.0,
+        math.log1p(max(lengths, default=0)),
+        sum(n >= 8 for n in lengths) / max(1, len(tokens)),
         float(stem.rstrip().endswith("?")),
         sum(line[:1] in (" ", "\t") for line in lines) / len(lines),
         math.log1p(prompt.count(">>>") + prompt.count("assert")),
         math.log1p(prompt.count("```")),
-        *(math.log1p(sum(map(prompt.count, marks))) for marks in _LANGUAGES.values()),
+        *(math.log1p(len(marks & different)) for marks in _LANGUAGES.values()),
         *(float(word in different) for word in _QUESTION),
     ]
     return np.array(values, np.float32)

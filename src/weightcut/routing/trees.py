@@ -64,9 +64,9 @@ class Grove:
         """Return every variant's expected quality."""
         row, node = one.dense, self.roots
         for _ in range(self.depth):
-            below = row[self.feature[node]] <= self.threshold[node]
-            node = np.where(below, self.left[node], self.right[node])
-        return np.asarray(self.base + self.value[node].sum(0), np.float64)
+            below = row.take(self.feature.take(node)) <= self.threshold.take(node)
+            node = np.where(below, self.left.take(node), self.right.take(node))
+        return np.asarray(self.base + self.value.take(node, axis=0).sum(0), np.float64)
 
     def predict_many(self, encoded: Encoded) -> Floats:
         """Return the same for many prompts."""

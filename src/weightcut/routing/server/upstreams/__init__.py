@@ -1,1 +1,1 @@
-"""Where answers come from: engines in this process, servers by URL, and the fake."""
+"""Where answers come from: engines of our own, servers by URL, and the fake."""

@@ -16,7 +16,7 @@ from weightcut.routing.server.config import (
     ServeConfig,
     UpstreamConfig,
 )
-from weightcut.routing.server.upstreams.in_process import InProcess
+from weightcut.routing.server.upstreams.engine import LocalEngine
 from weightcut.routing.server.upstreams.openai_http import OpenAIHTTP
 from weightcut.routing.server.upstreams.scripted import Scripted
 from weightcut.routing.server.upstreams.upstream import Upstream
@@ -49,7 +49,7 @@ def _make(variant: str, name: str, settings: UpstreamConfig) -> Upstream:
         return OpenAIHTTP(name, settings)
     artifact, engine = _of_run(variant, settings) if settings.run else _of_folder(settings)
     _check(engine, artifact, name)
-    return InProcess(name, artifact, engine, settings.slots, settings.cache_tokens)
+    return LocalEngine(name, artifact, engine, settings.slots, settings.cache_tokens)
 
 
 def _check(named: Named, artifact: Artifact, name: str) -> None:

@@ -1,4 +1,4 @@
-"""A variant answered by its engine in this process."""
+"""A variant answered by an engine that the server itself runs."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import itertools
 import json
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
-from contextlib import ExitStack
-from typing import Any, cast
 
-from weightcut import registry
-from weightcut.engines.engine import Engine, LiveSession, Progress
+from weightcut.engines.engine import Progress
 from weightcut.errors import UsageError, WeightcutError
 from weightcut.models.tokenizer import Tokenizer, load_tokenizer
 from weightcut.records import Artifact, Named, Request
 from weightcut.routing.server import logs
 from weightcut.routing.server.calls import Call, Chunk, TokenLogprob
-from weightcut.routing.server.upstreams.live_worker import LiveWorker, OneByOne
+from weightcut.routing.server.upstreams.engine_child import Opening
+from weightcut.routing.server.upstreams.engine_process import EngineProcess, Refused
 from weightcut.routing.server.upstreams.text_stream import TextStream
 from weightcut.routing.server.upstreams.upstream import CallRefused, PromptTooLong, UpstreamError
 
@@ -26,7 +24,7 @@ _LONG = 16_384
 """Characters beyond which a prompt is tokenized in a thread."""
 
 
-class InProcess:
+class LocalEngine:
     """Requests share the engine's batch where the engine can; else they are answered in turn."""
 
     continues = True
@@ -41,45 +39,49 @@ class InProcess:
         self._context = _context(artifact)
         self._numbers = itertools.count()
         self._encoded: OrderedDict[str, list[int]] = OrderedDict()
-        self._stack = ExitStack()
         self._tokenizer: Tokenizer | None = None
-        self._worker: LiveWorker | None = None
-        self._batches = False
+        self._process: EngineProcess | None = None
 
     def describe(self) -> str:
         """Return what it is."""
         steps = " + ".join(step.label() for step in self._artifact.recipe) or "as it is"
-        return f"{self._named.kind} in this process, {steps}"
+        return f"{self._named.kind}, {steps}"
 
     async def start(self) -> None:
-        """Open the artifact with its engine."""
-        live = await asyncio.to_thread(self._open)
-        self._worker = LiveWorker(live, self.name)
+        """Load the tokenizer, and the model in a process of its own."""
+        self._tokenizer = await asyncio.to_thread(load_tokenizer, self._artifact.path)
+        opening = Opening(
+            artifact=self._artifact,
+            engine=self._named,
+            slots=self._batch,
+            tokens=self._cache_tokens,
+        )
+        self._process = await EngineProcess.open(opening, self.name)
 
     async def stream(self, call: Call) -> AsyncGenerator[Chunk]:
         """Yield the answer in pieces; its slot is freed when this is closed."""
-        worker = self._worker
-        if worker is None or worker.broken is not None:
+        process = self._process
+        if process is None or process.broken is not None:
             raise UpstreamError("server", f"the engine of {self.name} does not run")
-        if call.logprobs is not None and not self._batches:
+        if call.logprobs is not None and not process.ready["batches"]:
             raise CallRefused(f"the engine of {self.name} gives no log-probabilities")
         request = await self._request(call)
         inbox: asyncio.Queue[Progress | Exception] = asyncio.Queue()
-        worker.submit(request, inbox.put_nowait)
+        process.submit(request, inbox.put_nowait)
         try:
             async for chunk in self._chunks(call, request, inbox):
                 yield chunk
         finally:
-            worker.cancel(request.id)
+            process.cancel(request.id)
 
     async def healthy(self) -> bool:
         """Return whether the engine runs; one that broke is opened anew."""
-        if self._worker is not None and self._worker.broken is None:
+        if self._process is not None and self._process.broken is None:
             return True
         try:
             await self.close()
             await self.start()
-        except (WeightcutError, RuntimeError) as error:
+        except WeightcutError as error:
             logs.say("engine does not start", level=40, upstream=self.name, error=str(error))
             return False
         return True
@@ -89,29 +91,15 @@ class InProcess:
         return len(await self._encode(call))
 
     async def close(self) -> None:
-        """End the engine; answers in the making are lost."""
-        if self._worker is not None:
-            await self._worker.close()
-            self._worker = None
-        await asyncio.to_thread(self._stack.close)
-
-    def _open(self) -> Any:
-        model = registry.load("engine", self._named.kind)
-        engine = cast(
-            "Engine", model.model_validate({"kind": self._named.kind, **self._named.settings})
-        )
-        self._tokenizer = load_tokenizer(self._artifact.path)
-        session = self._stack.enter_context(engine.open(self._artifact))
-        live = None
-        if isinstance(session, LiveSession):
-            live = session.live(self._batch, self._cache_tokens)
-        self._batches = live is not None
-        return live or OneByOne(session)
+        """End the process; answers in the making are lost."""
+        if self._process is not None:
+            await self._process.close()
+            self._process = None
 
     async def _request(self, call: Call) -> Request:
         ids = await self._encode(call)
         room = min(call.max_tokens, self._context - len(ids))
-        if self._batches:
+        if self._process is not None and self._process.ready["batches"]:
             room = min(room, self._cache_tokens - len(ids) - 64)
         if room < 1:
             raise PromptTooLong(
@@ -138,10 +126,10 @@ class InProcess:
         made = 0
         while True:
             progress = await inbox.get()
-            if isinstance(progress, UsageError):
+            if isinstance(progress, Refused):
                 raise PromptTooLong(str(progress))
             if isinstance(progress, Exception):
-                raise UpstreamError("server", f"the engine failed: {progress}")
+                raise UpstreamError("transport", f"the engine failed: {progress}")
             if progress.reason == "aborted":
                 raise UpstreamError("server", "the engine gave up the answer")
             made += len(progress.tokens)
