@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "records", "hardware", "models", "data", "compression", "engines", "sandbox", "metrics",
         "tasks", "profiling", "store", "analysis", "reports",
     },
-    "routing": {"records", "store", "analysis", "engines", "sandbox"},
+    "routing": {"records", "models", "store", "analysis", "engines", "sandbox"},
     "api": {"records", "models", "compression", "study", "store", "analysis", "hardware"},
 }  # fmt: skip
 HEAVY = (

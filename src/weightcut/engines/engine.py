@@ -7,7 +7,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from weightcut.records import Artifact, Completion, Format, LogProbs, Request, TokenBlocks
+from weightcut.records import (
+    Artifact,
+    Completion,
+    FinishReason,
+    Format,
+    LogProbs,
+    Request,
+    TokenBlocks,
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,50 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Give the memory back; closing twice is harmless."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What one step of a live batch brought to one answer.
+
+    tokens: new ids with their log-probabilities (nats; None where the engine cannot tell), what
+    ends the answer included. reason: why it has ended, None while it goes on. mean_logprob: with
+    the reason.
+    """
+
+    request_id: str
+    tokens: tuple[tuple[int, float | None], ...]
+    reason: FinishReason | None = None
+    mean_logprob: float | None = None
+
+
+class Live(Protocol):
+    """A batch that requests enter and leave while others are being answered; for one thread."""
+
+    def submit(self, request: Request) -> None:
+        """Take a request; UsageError where it can never fit."""
+        ...
+
+    def cancel(self, request_id: str) -> None:
+        """Forget a request, whatever its state, and free what it holds."""
+        ...
+
+    def busy(self) -> bool:
+        """Return whether a step has something to do."""
+        ...
+
+    def step(self) -> Sequence[Progress]:
+        """Advance all answers by about a token."""
+        ...
+
+
+@runtime_checkable
+class LiveSession(Protocol):
+    """A session that can answer requests as they come."""
+
+    def live(self, slots: int, tokens: int) -> Live | None:
+        """Return a batch of so many answers at a time, and so many tokens; None if it cannot."""
         ...
 
 

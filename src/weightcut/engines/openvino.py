@@ -20,6 +20,7 @@ from weightcut.engines.openvino_batching import (
     log_softmax,
     step_inputs,
 )
+from weightcut.engines.openvino_live import OpenVINOLive
 from weightcut.engines.openvino_paged import paged_obstacle
 from weightcut.errors import BrokenInput, WeightcutError, missing_extra
 from weightcut.models.tokenizer import load_tokenizer
@@ -61,7 +62,7 @@ class OpenVINOEngine(Record):
         description="type of the key-value cache; null: 16 bit (OpenVINO's own default is u8, "
         "which would put a quantized cache into every comparison)",
     )
-    max_batch: int = Field(64, ge=1, description="sequences that are answered at a time")
+    max_batch: int = Field(128, ge=1, description="sequences that are answered at a time")
     threads: int | None = Field(None, ge=1, description="CPU threads; null: one for each core")
 
     def open(self, artifact: Artifact) -> OpenVINOSession:
@@ -104,6 +105,12 @@ class OpenVINOSession:
         if self._batching is None:
             self._batching = self._open_batching()
         return self._batching.generate(requests)
+
+    def live(self, slots: int, tokens: int) -> OpenVINOLive | None:
+        """Return a batch that answers come to one by one; None without paged attention."""
+        if self._obstacle:
+            return None
+        return OpenVINOLive(self._paged(slots), self._tokenizer, tokens)
 
     def token_logprobs(self, blocks: TokenBlocks) -> Iterator[LogProbs]:
         """Yield the next-token distributions of each window, in the order of the windows."""
@@ -148,6 +155,9 @@ class OpenVINOSession:
         limit = self._engine.max_batch
         if self._obstacle:
             return StatefulBatching(self._model(), self._tokenizer, limit)
+        return self._paged(limit)
+
+    def _paged(self, limit: int) -> PagedBatching:
         per_token = _CACHE_BYTES[self._kv_cache] * _cache_width(self._graph)
         return PagedBatching(self._folder, self._properties, self._tokenizer, limit, per_token)
 

@@ -105,20 +105,52 @@ class PagedBatching:
         start = time.perf_counter()
         try:
             while waiting or active:
-                self._admit(waiting, active)
-                self._step()
-                now = time.perf_counter() - start
-                for answer in active:
-                    self._read(answer, now)
+                self.admit(waiting, active)
+                self.advance(active, start)
                 ended = [answer for answer in active if answer.reason]
                 active = [answer for answer in active if not answer.reason]
                 for answer in ended:
                     yield answer.completion(self._tokenizer)
         finally:
-            for answer in active:
-                answer.handle.cancel()
-            while active and self._pipeline.has_non_finished_requests():
-                self._pipeline.step()
+            self.drop(active)
+            self.drain()
+
+    def reserve(self, tokens: int) -> int:
+        """Open the pipeline with a cache for so many tokens; return how many it really holds."""
+        room = self._room()
+        self._blocks = max(1, min(-(-tokens // _BLOCK), room))
+        self._pipeline = self._open(self._blocks)
+        return self._blocks * _BLOCK
+
+    def fits(self, request: Request) -> bool:
+        """Return whether the cache has room for the request once nothing else is in it."""
+        return _blocks(request) <= self._blocks
+
+    def admit(self, waiting: deque[Answer], active: list[Answer]) -> None:
+        """Move answers from `waiting` to `active` while there is room for them."""
+        free = self._blocks - sum(_blocks(answer.request) for answer in active)
+        while waiting and len(active) < self._limit:
+            free -= _blocks(waiting[0].request)
+            if free < 0:
+                return
+            active.append(self._submit(waiting.popleft()))
+
+    def advance(self, active: Sequence[Answer], start: float) -> None:
+        """Make one step, and give the answers their new tokens; `start` is when times begin."""
+        self._step()
+        now = time.perf_counter() - start
+        for answer in active:
+            self._read(answer, now)
+
+    def drop(self, answers: Sequence[Answer]) -> None:
+        """Give up answers; the next step frees what they hold."""
+        for answer in answers:
+            answer.handle.cancel()
+
+    def drain(self) -> None:
+        """Step until nothing is in the making."""
+        while self._pipeline is not None and self._pipeline.has_non_finished_requests():
+            self._pipeline.step()
 
     def _make_room(self, requests: Sequence[Request]) -> None:
         """Open the pipeline with a cache for these requests, unless it is open with such a one."""
@@ -126,7 +158,7 @@ class PagedBatching:
         if sum(needs) <= self._blocks:
             return
         self._pipeline = None  # before memory is counted and taken again
-        room = int(psutil.virtual_memory().available * _CACHE_SHARE / self._block_bytes)
+        room = self._room()
         if needs[0] > room:
             raise NotHere(
                 f"a sequence of {needs[0] * _BLOCK} tokens needs "
@@ -135,6 +167,10 @@ class PagedBatching:
             )
         self._blocks = min(sum(needs), room)
         self._pipeline = self._open(self._blocks)
+
+    def _room(self) -> int:
+        """Return the blocks that a share of the free memory holds."""
+        return int(psutil.virtual_memory().available * _CACHE_SHARE / self._block_bytes)
 
     def _open(self, blocks: int) -> Any:
         import openvino_genai as genai
@@ -154,14 +190,6 @@ class PagedBatching:
             raise BrokenInput(
                 f"OpenVINO cannot open the model: {last_line(error)}", place=str(self._folder)
             ) from error
-
-    def _admit(self, waiting: deque[Answer], active: list[Answer]) -> None:
-        free = self._blocks - sum(_blocks(answer.request) for answer in active)
-        while waiting and len(active) < self._limit:
-            free -= _blocks(waiting[0].request)
-            if free < 0:
-                return
-            active.append(self._submit(waiting.popleft()))
 
     def _submit(self, answer: Answer) -> Answer:
         import openvino as ov
