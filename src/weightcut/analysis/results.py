@@ -15,6 +15,7 @@ from weightcut.analysis.quality import Settings, public_name, retention, summari
 from weightcut.analysis.readings import quotient
 from weightcut.analysis.recommend import recommend
 from weightcut.analysis.speed import summarize_profile, timing_doubts
+from weightcut.analysis.speedups import speedup
 from weightcut.analysis.statistics import Ratio
 from weightcut.analysis.verdicts import Judgement, judge, primary_task
 from weightcut.records import Cell, CellKey, Observation, Prices, StudySpec, VariantSpec
@@ -119,7 +120,7 @@ class _Study:
         primary = self._primary_ratio(name)
         judgement = self._judge(name, primary, guards)
         against = self._against(variant, primary)
-        speedup = against.latency_speedup if against else None
+        times_as_fast = against.latency_speedup if against else None
         tasks = self._tasks(name)
         return VariantResult(
             name=name,
@@ -137,8 +138,8 @@ class _Study:
             verdict_reasons=list(judgement.reasons),
             further_samples=judgement.further_samples,
             meets_target=judgement.verdict == "retained"
-            and speedup is not None
-            and speedup >= self.spec.target.latency_speedup,
+            and times_as_fast is not None
+            and times_as_fast >= self.spec.target.latency_speedup,
             on_frontier=False,
             cost=cost_of(
                 answers_of(tasks, self.task),
@@ -207,6 +208,8 @@ class _Study:
             flips=self._flips(name),
             latency_speedup=quotient(_latency(base), _latency(mine)),
             speedup_same_engine=quotient(self._engine_latency(variant), _latency(mine)),
+            latency_speedup_interval=self._speedup(baseline, name),
+            speedup_same_engine_interval=self._speedup(self._uncompressed(variant), name),
             throughput_speedup=_throughputs(base, mine),
             size_ratio=quotient(self._size(name), self._size(baseline)),
             memory_ratio=quotient(_memory(mine), _memory(base)),
@@ -269,12 +272,20 @@ class _Study:
         load = self.spec.profile.load if self.spec.profile else None
         return summarize_profile(self.observations.get(key, ()), manifest, load)
 
+    def _speedup(self, slower: str | None, name: str) -> Interval | None:
+        sides = [CellKey(variant=v, stage="profile") for v in (slower or "", name)]
+        return speedup(*(self.observations.get(side, ()) for side in sides), self.settings)
+
     def _engine_latency(self, variant: VariantSpec) -> float | None:
-        """Return the latency of the same engine, same options, without any compression."""
+        name = self._uncompressed(variant)
+        return _latency(self.profiles[name]) if name else None
+
+    def _uncompressed(self, variant: VariantSpec) -> str | None:
+        """Return the variant on the same engine, same options, without any compression."""
         if not variant.recipe:
-            return _latency(self.profiles[variant.name])
+            return variant.name
         plain = [v for v in self.spec.variants if v.engine == variant.engine and not v.recipe]
-        return _latency(self.profiles[plain[0].name]) if plain else None
+        return plain[0].name if plain else None
 
     def _point(self, variant: VariantResult) -> Point:
         primary = _primary(variant)

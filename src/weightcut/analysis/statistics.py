@@ -191,6 +191,27 @@ def paired_ratio(
     return Ratio(value, low, high, n, spread, unseen, reason)
 
 
+def median_ratio(
+    top: Floats, bottom: Floats, confidence: float, seed: int, resamples: int = RESAMPLES
+) -> Ratio:
+    """Return median(top) / median(bottom) over the same prompts, with its bootstrap interval.
+
+    Prompts are drawn as pairs; the interval is the expanded percentile interval (see `tail`). All
+    values are positive. The ratio moves in steps from one pair to the next, so the interval is a
+    wide one: it covers more than it promises where prompts differ much among themselves.
+    """
+    n = len(top)
+    if n == 0:
+        return Ratio(None, None, None, 0, reason="no prompt was timed on both")
+    value = float(np.median(top) / np.median(bottom))
+    if n < 2:
+        return Ratio(value, None, None, n, reason="one prompt tells no spread")
+    drawn = np.random.default_rng([seed, n]).integers(0, n, size=(resamples, n))
+    ratios = np.median(top[drawn], axis=1) / np.median(bottom[drawn], axis=1)
+    low, high = _quantiles(ratios, tail(confidence, n))
+    return Ratio(value, low, high, n)
+
+
 def _quantiles(values: Floats, cut: float) -> tuple[float | None, float | None]:
     """Return both cut points by order statistics, None for an infinite one."""
     ordered = np.sort(values)
