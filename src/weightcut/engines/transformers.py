@@ -15,6 +15,7 @@ from pydantic import Field
 
 from weightcut.engines.batching import Batch
 from weightcut.engines.engine import Cost
+from weightcut.engines.versions import told_of
 from weightcut.errors import BrokenInput, NotHere, UsageError
 from weightcut.models import torch_state
 from weightcut.models.causal_lm import load_causal_lm, read_config
@@ -81,7 +82,8 @@ class TransformersEngine(Record):
             raise NotHere("torch sees no GPU", cure="use device: auto")
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        return TransformersSession(artifact.path, self.dtype, device, self.max_batch)
+        with told_of(artifact):
+            return TransformersSession(artifact.path, self.dtype, device, self.max_batch)
 
 
 class TransformersSession:

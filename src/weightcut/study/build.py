@@ -119,6 +119,8 @@ def _make(
     )
     start = time.monotonic()
     method.compress(before.path, folder, context)
+    if packages := method.requirements().packages:
+        context.record["versions"] = {name: package_version(name) for name in packages}
     made = Artifact(
         path=folder,
         format=method.produces,

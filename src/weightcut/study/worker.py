@@ -44,7 +44,8 @@ from weightcut.study.likelihood import measure_windows
 from weightcut.tasks.task import GenerationTask, LikelihoodTask
 
 VERSIONS = ("weightcut", "torch", "transformers", "openvino", "openvino-genai", "nncf",
-            "bitsandbytes", "numpy", "tokenizers")  # fmt: skip
+            "bitsandbytes", "compressed-tensors", "llmcompressor", "torchao", "numpy",
+            "tokenizers")  # fmt: skip
 REPORT_EVERY = 0.25  # seconds between progress events
 
 
