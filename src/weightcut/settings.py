@@ -31,6 +31,11 @@ def offline() -> bool:
     return os.environ.get("WEIGHTCUT_OFFLINE", "") not in ("", "0")
 
 
+def sandbox() -> str:
+    """Return the name of the sandbox for untrusted code (`WEIGHTCUT_SANDBOX`)."""
+    return os.environ.get("WEIGHTCUT_SANDBOX", "") or "fork-server"
+
+
 def weak_sandbox_allowed() -> bool:
     """Return whether untrusted code may run without a protection that this machine lacks."""
     return os.environ.get("WEIGHTCUT_SANDBOX_ALLOW_WEAK", "") not in ("", "0")

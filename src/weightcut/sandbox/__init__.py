@@ -26,8 +26,28 @@ What is not stopped:
 - timing another run's use of the CPU.
 """
 
-from weightcut.sandbox.capabilities import Protection, capabilities
-from weightcut.sandbox.languages import Language, missing
+from weightcut.sandbox.capabilities import (
+    KINDS,
+    Kind,
+    Protection,
+    capabilities,
+    kind_named,
+    protections,
+)
+from weightcut.sandbox.languages import LANGUAGES, SUFFIXES, Language, missing
 from weightcut.sandbox.pool import Sandbox, shared
 
-__all__ = ["Language", "Protection", "Sandbox", "capabilities", "missing", "shared"]
+__all__ = [
+    "KINDS",
+    "LANGUAGES",
+    "SUFFIXES",
+    "Kind",
+    "Language",
+    "Protection",
+    "Sandbox",
+    "capabilities",
+    "kind_named",
+    "missing",
+    "protections",
+    "shared",
+]

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
 from weightcut import settings
-from weightcut.errors import NotHere
+from weightcut.errors import NotHere, UsageError, nearest
 from weightcut.records import Record
+from weightcut.sandbox import bubblewrap
+
+Kind = Literal["fork-server", "bubblewrap"]
+KINDS: tuple[Kind, ...] = ("fork-server", "bubblewrap")
 
 FIRST_USER = 1_900_000_000
 """User ids from here on belong to nobody: no file, no process, no quota but the sandbox's."""
 _SET_IDS = 1 << 6 | 1 << 7  # CAP_SETGID, CAP_SETUID
-_NEW_USER = 0x10000000  # CLONE_NEWUSER
 
 
 class Protection(Record):
@@ -27,7 +30,7 @@ class Protection(Record):
     name: str
     stops: str
     present: bool
-    needed: bool = Field(description="whether running without it must be allowed expressly")
+    needed_by: tuple[Kind, ...] = Field(description="the sandboxes that refuse to do without it")
     reason: str = Field("", description="why it is absent")
 
 
@@ -37,35 +40,62 @@ class Protections(Record):
     landlock: bool
     seccomp: bool
     user: bool
+    bubblewrap: bool = False
 
 
 @cache
 def capabilities() -> tuple[Protection, ...]:
     """Return every protection, present or not."""
-    return (_landlock(), _seccomp(), _user(), _user_namespaces())
+    return (_landlock(), _seccomp(), _user(), _bubblewrap())
 
 
-def protections() -> Protections:
-    """Return what a sandbox is to use here.
+def protections(kind: Kind | None = None) -> Protections:
+    """Return what a sandbox of one kind is to use here; None: the kind that the settings name.
 
     NotHere if a needed protection is absent, unless `WEIGHTCUT_SANDBOX_ALLOW_WEAK=1` says to go on.
     """
     if _not_linux():
         raise NotHere("untrusted code is run on Linux alone", cure="use a container or a machine")
-    absent = [part for part in capabilities() if part.needed and not part.present]
+    kind = kind or kind_named(settings.sandbox(), "WEIGHTCUT_SANDBOX")
+    present = {part.name: part.present for part in capabilities()}
+    absent = [part for part in capabilities() if kind in part.needed_by and not part.present]
+    wrapped = kind == "bubblewrap"
+    if wrapped and not present["bubblewrap"]:
+        # Without it there would be another sandbox, not a weaker one.
+        raise NotHere(
+            f"the sandbox {kind!r} cannot be used: {capabilities()[-1].reason}",
+            cure="install bubblewrap, or use the sandbox 'fork-server'",
+        )
     if absent and not settings.weak_sandbox_allowed():
         missing = "; ".join(
             f"{part.name} ({part.reason}), which stops {part.stops}" for part in absent
         )
         raise NotHere(
             f"untrusted code cannot be confined on this machine: it lacks {missing}",
-            cure="run it on Linux 6.2 or newer, or in a virtual machine that may be lost and set "
-            "WEIGHTCUT_SANDBOX_ALLOW_WEAK=1",
+            cure=_cure(absent),
         )
-    present = {part.name: part.present for part in capabilities()}
     return Protections(
-        landlock=present["landlock"], seccomp=present["seccomp"], user=present["own user"]
+        landlock=present["landlock"],
+        seccomp=present["seccomp"],
+        user=present["own user"],
+        bubblewrap=wrapped,
     )
+
+
+def _cure(absent: list[Protection]) -> str:
+    machine = "run it on Linux 6.2 or newer, or in a virtual machine that may be lost and set "
+    machine += "WEIGHTCUT_SANDBOX_ALLOW_WEAK=1"
+    if all("bubblewrap" not in part.needed_by for part in absent) and _bubblewrap().present:
+        return f"set WEIGHTCUT_SANDBOX=bubblewrap, which does without it; or {machine}"
+    return machine
+
+
+def kind_named(name: str, place: str) -> Kind:
+    """Return the kind of sandbox that `place` names, or UsageError with the nearest."""
+    for kind in KINDS:
+        if kind == name:
+            return kind
+    raise UsageError(f"unknown sandbox {name!r}; {nearest(name, KINDS)}", place=place)
 
 
 def _landlock() -> Protection:
@@ -78,7 +108,9 @@ def _landlock() -> Protection:
     elif version < landlock.NEEDED_ABI:
         reason = f"version {version} of Landlock does not guard truncation; Linux 6.2 does"
     stops = "reading and writing outside the scratch folder and the standard library"
-    return Protection(name="landlock", stops=stops, present=not reason, needed=True, reason=reason)
+    return Protection(
+        name="landlock", stops=stops, present=not reason, needed_by=("fork-server",), reason=reason
+    )
 
 
 def _seccomp() -> Protection:
@@ -90,7 +122,9 @@ def _seccomp() -> Protection:
     elif not reason and not seccomp.available():
         reason = "the kernel takes no seccomp filters"
     stops = "the network, new processes, signals to others, changes of mode and owner"
-    return Protection(name="seccomp", stops=stops, present=not reason, needed=True, reason=reason)
+    return Protection(
+        name="seccomp", stops=stops, present=not reason, needed_by=KINDS, reason=reason
+    )
 
 
 def _user() -> Protection:
@@ -99,21 +133,22 @@ def _user() -> Protection:
     if root and not _can_change_user():
         reason = "root may not take another user id here (a container without CAP_SETUID or ids)"
     stops = "whatever the rights of root would allow"
-    return Protection(name="own user", stops=stops, present=not reason, needed=root, reason=reason)
-
-
-def _user_namespaces() -> Protection:
-    reason = _not_linux()
-    if not reason:
-        code = f"import ctypes; raise SystemExit(ctypes.CDLL(None).unshare({_NEW_USER}))"
-        tried = subprocess.run([sys.executable, "-I", "-S", "-c", code], check=False)  # noqa: S603
-        if tried.returncode:
-            reason = "the kernel or its settings allow this user no user namespaces"
     return Protection(
-        name="user namespaces",
-        stops="seeing that other files and processes exist (bubblewrap)",
+        name="own user",
+        stops=stops,
         present=not reason,
-        needed=False,
+        needed_by=KINDS if root else (),
+        reason=reason,
+    )
+
+
+def _bubblewrap() -> Protection:
+    reason = _not_linux() or bubblewrap.absent()
+    return Protection(
+        name="bubblewrap",
+        stops="seeing that other files, processes and networks exist",
+        present=not reason,
+        needed_by=("bubblewrap",),
         reason=reason,
     )
 

@@ -15,6 +15,7 @@ from typing import IO
 
 from weightcut.errors import NotHere
 from weightcut.records import ExecutionResult
+from weightcut.sandbox.bubblewrap import wrap
 from weightcut.sandbox.capabilities import FIRST_USER, Protections
 from weightcut.sandbox.scratch import empty
 from weightcut.sandbox.tool import ENVIRONMENT, Tool, interpreter, role
@@ -78,8 +79,11 @@ class CompileServer:
             **role(self._tool),
         }
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in _end)
+        command = interpreter("launch", json.dumps(settings))
+        if self._walls.bubblewrap:
+            command = wrap(command, self._scratch, (*self._tool.readable, *self._tool.executable))
         self._process = subprocess.Popen(  # noqa: S603
-            interpreter("launch", json.dumps(settings)),
+            command,
             env=ENVIRONMENT,
             cwd="/",
             stdin=subprocess.PIPE,

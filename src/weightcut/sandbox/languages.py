@@ -13,6 +13,7 @@ from weightcut.sandbox.tool import Tool
 from weightcut.sandbox.worker import Worker
 
 Language = Literal["python", "java", "csharp"]
+LANGUAGES: tuple[Language, ...] = ("python", "java", "csharp")
 SUFFIXES: dict[str, Language] = {".py": "python", ".java": "java", ".cs": "csharp"}
 """File name endings of programs."""
 

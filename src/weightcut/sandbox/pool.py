@@ -13,7 +13,7 @@ from itertools import chain
 
 from weightcut.errors import UsageError
 from weightcut.records import ExecutionResult
-from weightcut.sandbox.capabilities import protections
+from weightcut.sandbox.capabilities import Kind, protections
 from weightcut.sandbox.inside.watch import Limits
 from weightcut.sandbox.languages import Language, Toolchain, toolchain
 from weightcut.sandbox.tool import Tool
@@ -21,17 +21,20 @@ from weightcut.sandbox.worker import Worker
 
 MIN_MEMORY = 64 << 20
 """Bytes of address space below which an interpreter cannot work."""
+MAX_MEMORY = 1 << 44
+MAX_TIMEOUT = 86_400
 _LEAST_IDLE = 2.0
 
 
 class Sandbox:
     """Runs untrusted programs, up to `workers` at a time; safe to use from several threads.
 
+    `kind` is "fork-server" or "bubblewrap"; None: what the settings say (`WEIGHTCUT_SANDBOX`).
     A context manager; `close` ends the fork servers.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
-        self._protections = protections()
+    def __init__(self, workers: int | None = None, kind: Kind | None = None) -> None:
+        self._protections = protections(kind)
         self._owner = os.getpid()
         self._free = threading.BoundedSemaphore(workers or len(os.sched_getaffinity(0)))
         self._lock = threading.Lock()
@@ -92,14 +95,14 @@ class Sandbox:
     def _run(
         self, sources: Mapping[str, str | bytes], timeout: float, memory: int
     ) -> ExecutionResult:
-        _check(memory)
+        _check(timeout, memory)
         with self._worker(None) as worker:
             return worker.run(sources, _limits(timeout, memory))
 
     def _run_compiled(
         self, language: Language, source: bytes, timeout: float, memory: int
     ) -> ExecutionResult:
-        _check(memory)
+        _check(timeout, memory)
         with self._lock:
             chain_ = self._toolchains.get(language) or toolchain(language, self._protections)
             self._toolchains[language] = chain_
@@ -114,7 +117,7 @@ class Sandbox:
 
     @contextmanager
     def _worker(self, tool: Tool | None) -> Iterator[Worker]:
-        """Give an idle worker, or a new one; one that fails is closed."""
+        """Give an idle worker, or a new one; one that fails is closed, and so is a wrapped one."""
         kind = tool.name if tool else ""
         with self._free:
             with self._lock:
@@ -129,15 +132,21 @@ class Sandbox:
                 worker.close()
                 raise
             with self._lock:
-                if not self._closed:
+                if not self._closed and not self._protections.bubblewrap:
                     self._idle[kind].append(worker)
                     return
             worker.close()
 
 
-def _check(memory: int) -> None:
+def _check(timeout: float, memory: int) -> None:
+    if not 0 < timeout <= MAX_TIMEOUT:
+        raise UsageError(
+            f"timeout: {timeout} CPU seconds cannot be", cure=f"more than 0, at most {MAX_TIMEOUT}"
+        )
     if memory < MIN_MEMORY:
         raise UsageError(f"memory: {memory} bytes are too few", cure=f"at least {MIN_MEMORY}")
+    if memory > MAX_MEMORY:
+        raise UsageError(f"memory: {memory} bytes are too many", cure=f"at most {MAX_MEMORY}")
 
 
 def _limits(timeout: float, memory: int) -> Limits:

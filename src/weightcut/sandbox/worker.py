@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from weightcut.errors import NotHere
 from weightcut.records import ExecutionResult
 from weightcut.records.execution import Status
+from weightcut.sandbox.bubblewrap import wrap
 from weightcut.sandbox.capabilities import FIRST_USER, Protections
 from weightcut.sandbox.inside.program import CONFINED, DOOR_EXIT, MEMORY_EXIT, SECRET_BYTES
 from weightcut.sandbox.inside.watch import Limits
@@ -47,9 +48,14 @@ class Worker:
         self._folder = Path(tempfile.mkdtemp(prefix="weightcut-sandbox-"))
         self._folder.chmod(0o711)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = interpreter("zygote", str(theirs.fileno()))
+        if protections.bubblewrap:
+            command = wrap(
+                command, self._folder, (*tool.readable, *tool.executable) if tool else ()
+            )
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603
-                interpreter("zygote", str(theirs.fileno())),
+                command,
                 env=ENVIRONMENT,
                 cwd="/",
                 stdin=subprocess.DEVNULL,

@@ -174,7 +174,7 @@ def test_a_missing_protection_is_named_and_refused(monkeypatch: pytest.MonkeyPat
 
 def test_capabilities_give_reasons() -> None:
     found = capabilities()
-    assert [part.name for part in found] == ["landlock", "seccomp", "own user", "user namespaces"]
+    assert [part.name for part in found] == ["landlock", "seccomp", "own user", "bubblewrap"]
     assert all(part.present != bool(part.reason) for part in found)
 
 

@@ -19,8 +19,9 @@ OUT_OF_THE_WAY = 64
 """Descriptors from here on are never places of a child."""
 _FILE_BYTES = 1 << 20
 _OPEN_FILES = 64
-_SYSTEM = ("/usr/lib", "/lib", "/lib64", "/usr/share/zoneinfo", "/etc/ld.so.cache")
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+SYSTEM = ("/usr/lib", "/lib", "/lib64", "/usr/share/zoneinfo", "/etc/ld.so.cache")
+DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+"""What every program may read, beside the interpreter's own library."""
 
 
 class Confinement(NamedTuple):
@@ -57,7 +58,7 @@ def prepare(
     rules: int | Callable[[], int] | None = None
     code = None
     if files:
-        paths = [library, *map(Path, (*_SYSTEM, *_DEVICES, *readable))]
+        paths = [library, *map(Path, (*SYSTEM, *DEVICES, *readable))]
 
         def make() -> int:
             mine = [Path("/proc", str(os.getpid()), name) for name in own]
