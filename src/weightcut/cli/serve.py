@@ -58,7 +58,7 @@ def serve(
         if not len(known):
             cure = f"weightcut keys add NAME --file {keys}"
             raise UsageError("there are no keys in it", place=str(keys), cure=cure)
-    service, shadow = open_service(router, config, run)
+    service = open_service(router, config, run)
     if check:
         if json_:
             print_json(service.describe())
@@ -78,7 +78,7 @@ def serve(
             errors.print(f"serving on {url}", markup=False, soft_wrap=True)
 
     with contextlib.closing(bound):
-        serve(service, bound, keys=known, shadow=shadow, started=started)
+        serve(service, bound, keys=known, started=started)
 
 
 @keys_app.command("add")

@@ -37,11 +37,10 @@ from weightcut.routing.server.schema import (
     Sampling,
 )
 from weightcut.routing.server.service import Service, per_choice
+from weightcut.routing.server.shadow import Shadow
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request, Response
-
-    from weightcut.routing.server.shadow import Shadow
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": Failure} for status in (400, 401, 403, 404, 405, 408, 413, 429, 500, 503, 504)
@@ -49,9 +48,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 _STREAM: dict[str, Any] = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
 
 
-def build_app(
-    service: Service, *, keys: Keys | None = None, shadow: "Shadow | None" = None
-) -> Gate:
+def build_app(service: Service, metrics: Metrics, shadow: Shadow, keys: Keys | None = None) -> Gate:
     """Return the ASGI app of a service; keys: None lets everybody in."""
     try:
         from fastapi import FastAPI
@@ -60,7 +57,7 @@ def build_app(
     except ImportError as error:
         raise missing_extra("fastapi", "serve") from error
     config = service.config
-    accounts = Accounts(service, Metrics(), config.log_prompts)
+    accounts = Accounts(service, metrics, config.log_prompts)
     app = FastAPI(
         title="weightcut",
         version=version("weightcut"),
@@ -75,8 +72,6 @@ def build_app(
             Exception: _on_failure,
         },
     )
-    if shadow is not None:
-        shadow.attach(service, accounts.metrics)
     _answers(app, service, Responder(service, accounts, shadow))
     _about(app, service, accounts, shadow)
     return Gate(
@@ -172,12 +167,17 @@ def to_call(service: Service, body: Sampling, *, max_tokens: int | None, **more:
         seed=secrets.randbits(31) if body.seed is None else body.seed,
         **more,
     )
+    said = [made.prompt, made.sofar, *made.stop, *(m["content"] for m in made.messages)]
+    try:
+        "".join(said).encode()
+    except UnicodeEncodeError:
+        raise Problem(400, "half a surrogate pair is no text", code="invalid_text") from None
     if not made.text.strip():
         raise Problem(400, "the prompt is empty", param="messages" if made.messages else "prompt")
     return made
 
 
-def _about(app: "FastAPI", service: Service, accounts: Accounts, shadow: "Shadow | None") -> None:
+def _about(app: "FastAPI", service: Service, accounts: Accounts, shadow: Shadow) -> None:
     """Add the routes that tell of the server, and take feedback."""
     from fastapi import Response
 
@@ -195,8 +195,7 @@ def _about(app: "FastAPI", service: Service, accounts: Accounts, shadow: "Shadow
         if known is None:
             raise Problem(404, "no recent answer has this id", code="unknown_id", param="id")
         accounts.metrics.feedback(known.variant, str(body.accepted).lower()).inc()
-        if shadow is not None:
-            shadow.feedback(body, known)
+        shadow.feedback(body, known)
         return {"id": body.id, "variant": known.variant, "accepted": body.accepted}
 
     @app.get("/healthz", response_model=Health)

@@ -54,12 +54,12 @@ class TokenLogprob(NamedTuple):
 class Chunk(NamedTuple):
     """A piece of an answer.
 
-    count: tokens that it stands for. finish: on the last piece. prompt_tokens, completion_tokens:
+    made: tokens that it stands for. finish: on the last piece. prompt_tokens, completion_tokens:
     on the last piece, where the upstream counts them. mean_logprob: likewise, over the answer.
     """
 
     text: str = ""
-    count: int = 0
+    made: int = 0
     tokens: tuple[TokenLogprob, ...] = ()
     finish: Finish | None = None
     prompt_tokens: int | None = None

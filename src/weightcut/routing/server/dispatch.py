@@ -76,7 +76,7 @@ class Dispatcher:
                             kept.append(chunk)
                         else:
                             given.append(chunk.text)
-                            count += chunk.count
+                            count += chunk.made
                             yield chunk
                 for chunk in kept:
                     yield chunk
@@ -149,7 +149,7 @@ class Dispatcher:
         try:
             async with aclosing(self._timed(endpoint, call, deadline)) as chunks:
                 async for chunk in chunks:
-                    if attempt.first is None and chunk.count:
+                    if attempt.first is None and chunk.made:
                         attempt.first = perf_counter()
                     if chunk.finish:
                         # Before it is handed on: whoever takes the last piece may not come back.
@@ -196,7 +196,7 @@ class Dispatcher:
                 yield chunk
                 if chunk.finish:
                     return
-                if chunk.count:
+                if chunk.made:
                     patience = self._timeouts.token_s
         finally:
             await stream.aclose()

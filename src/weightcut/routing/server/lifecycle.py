@@ -8,17 +8,16 @@ import ipaddress
 import signal
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from weightcut.errors import NotHere, UsageError, missing_extra
 from weightcut.routing.server import logs
 from weightcut.routing.server.app import build_app
 from weightcut.routing.server.guarded import guarded
 from weightcut.routing.server.keys import Keys
+from weightcut.routing.server.metrics import Metrics
 from weightcut.routing.server.service import Service
-
-if TYPE_CHECKING:
-    from weightcut.routing.server.shadow import Shadow
+from weightcut.routing.server.shadow import Shadow
 
 _KEEP_ALIVE_S = 30
 _BACKLOG = 1024
@@ -57,7 +56,6 @@ def serve(
     bound: socket.socket,
     *,
     keys: Keys | None = None,
-    shadow: Shadow | None = None,
     started: Callable[[str], None] = lambda _url: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; then finish what was accepted.
@@ -73,7 +71,9 @@ def serve(
 
     async def run() -> None:
         config = service.config
-        app = build_app(service, keys=keys, shadow=shadow)
+        metrics = Metrics()
+        shadow = Shadow(config.drift, service, metrics)
+        app = build_app(service, metrics, shadow, keys)
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -99,8 +99,7 @@ def serve(
             for task in (watch, announce):
                 task.cancel()
             await asyncio.gather(watch, announce, return_exceptions=True)
-            if shadow is not None:
-                await shadow.close()
+            await shadow.close()
             await service.pool.close()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -21,7 +21,7 @@ class Metrics:
             import prometheus_client as prom
         except ImportError as error:
             raise missing_extra("prometheus-client", "serve") from error
-        prom.disable_created_metrics()
+        prom.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = prom.CollectorRegistry()
         prom.ProcessCollector(registry=self.registry)
 
@@ -84,6 +84,9 @@ class Metrics:
         )
         self.shadow = counter(
             "weightcut_shadow_pairs_total", "Prompts answered by two variants", "judged"
+        )
+        self.shadow_cost = counter(
+            "weightcut_shadow_cost_total", "Cost of the answers that only the comparison needed"
         )
         self.shadow_loss = gauge(
             "weightcut_shadow_quality_lost", "Mean quality lost in the judged pairs, as a share"

@@ -14,13 +14,12 @@ from weightcut.routing.server.calls import Call, Chunk
 from weightcut.routing.server.ledger import Choice, Ledger
 from weightcut.routing.server.problems import ClientGone, Problem
 from weightcut.routing.server.service import Answer, Service
+from weightcut.routing.server.shadow import Shadow
 from weightcut.routing.server.wire import DONE, Form, encode, event
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
-
-    from weightcut.routing.server.shadow import Shadow
 
 T = TypeVar("T")
 
@@ -41,7 +40,7 @@ class Piece(NamedTuple):
 class Responder:
     """Answers requests that have been checked."""
 
-    def __init__(self, service: Service, accounts: Accounts, shadow: Shadow | None) -> None:
+    def __init__(self, service: Service, accounts: Accounts, shadow: Shadow) -> None:
         self._service, self._accounts, self._shadow = service, accounts, shadow
 
     async def respond(
@@ -218,7 +217,7 @@ class Responder:
         if error is not None and not problem and not gone:
             problem = Problem(500, "the server failed", code="internal_error")
         self._accounts.close(ledger, problem, gone=gone)
-        if error is None and self._shadow is not None:
+        if error is None:
             self._shadow.consider(ledger)
 
 

@@ -59,7 +59,7 @@ class Answer:
         """Add a piece."""
         self.text += chunk.text
         self.tokens.extend(chunk.tokens)
-        self.completion_tokens += chunk.count
+        self.completion_tokens += chunk.made
         if chunk.finish:
             self.finish = chunk.finish
             self.mean_logprob = chunk.mean_logprob

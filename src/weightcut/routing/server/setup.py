@@ -10,13 +10,10 @@ from weightcut.routing.router import Router, load_router
 from weightcut.routing.server.config import ServeConfig, parse_config, read_config
 from weightcut.routing.server.pool import Pool
 from weightcut.routing.server.service import Service
-from weightcut.routing.server.shadow import Shadow
 from weightcut.routing.server.upstreams.make import make_upstreams
 
 
-def open_service(
-    folder: Path, config_path: Path | None = None, run: Path | None = None
-) -> tuple[Service, Shadow | None]:
+def open_service(folder: Path, config_path: Path | None = None, run: Path | None = None) -> Service:
     """Return the service of a router folder, nothing started yet.
 
     Without a config, every variant is answered in this process by the run's own engine and
@@ -35,8 +32,7 @@ def open_service(
     beside = [name for name in config.variants if name not in router.variants]
     order = [*beside, *router.variants]
     config = config.model_copy(update={"variants": {n: config.variants[n] for n in order}})
-    service = Service(router, Pool(make_upstreams(config), config.breaker), config)
-    return service, None
+    return Service(router, Pool(make_upstreams(config), config.breaker), config)
 
 
 def _default(router: Router, folder: Path, run: Path | None) -> ServeConfig:

@@ -20,7 +20,7 @@ def read_signals(_prompt: str, text: str, mean_logprob: float | None) -> Signals
 
 def python_code(text: str) -> str | None:
     """Return the answer's longest Python code, or None where it holds none."""
-    blocks = [body for name, body in _FENCE.findall(text) if name.lower() in _PYTHON]
+    blocks: list[str] = [body for name, body in _FENCE.findall(text) if name.lower() in _PYTHON]
     if blocks:
         return max(blocks, key=len)
     return text if re.search(r"^\s*(def|class|import|from) ", text, re.MULTILINE) else None

@@ -8,7 +8,12 @@ from collections.abc import AsyncGenerator, Iterator
 
 from weightcut.routing.server.calls import Call, Chunk, TokenLogprob
 from weightcut.routing.server.config import ScriptedUpstream
-from weightcut.routing.server.upstreams.upstream import CallRefused, PromptTooLong, UpstreamError
+from weightcut.routing.server.upstreams.upstream import (
+    CallRefused,
+    PromptTooLong,
+    UpstreamError,
+    Why,
+)
 
 
 class Scripted:
@@ -62,7 +67,7 @@ class Scripted:
         if what == "refuse":
             raise CallRefused("the scripted upstream refuses, as it was told to")
         if what in ("error", "overloaded"):
-            why = "server" if what == "error" else "overloaded"
+            why: Why = "server" if what == "error" else "overloaded"
             raise UpstreamError(why, "the scripted upstream fails, as it was told to")
         if what == "hang":
             await asyncio.sleep(3600)
