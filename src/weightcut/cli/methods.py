@@ -42,13 +42,13 @@ def _row(name: str) -> dict[str, Any]:
         method = registry.load("method", name)
     except ImportError as error:
         return {"name": name, "runs_here": False, "reason": f"it cannot be imported: {error}"}
-    made = method()
+    made, said = method(), inspect.getdoc(method) or ""
     needs = made.requirements()
     reason = check(needs)
     return {
         "name": name,
-        "summary": inspect.getdoc(method).partition("\n\n")[0].replace("\n", " "),
-        "description": inspect.getdoc(method),
+        "summary": said.partition("\n\n")[0].replace("\n", " "),
+        "description": said,
         "bits": made.bits,
         "accepts": sorted(method.accepts),
         "produces": method.produces,

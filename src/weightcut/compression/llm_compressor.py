@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -99,17 +100,16 @@ def schemes(groups: Mapping[str, int], left: Sequence[str], **weights: Any) -> d
     """
     from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
 
-    by_size: dict[int | None, list[str]] = {}
+    by_size: dict[int, list[str]] = {}
     for name, size in groups.items():
         by_size.setdefault(size, []).append(name)
-    if left:
-        by_size[None] = list(left)
     found = {}
     for size, names in by_size.items():
-        how = {"strategy": "channel"} if size is None else {"strategy": "group", "group_size": size}
-        args = QuantizationArgs(**weights, **how)
-        label = "rows" if size is None else f"group_{size}"
-        found[label] = QuantizationScheme(targets=names, weights=args)
+        args = QuantizationArgs(**weights, strategy="group", group_size=size)
+        found[f"group_{size}"] = QuantizationScheme(targets=names, weights=args)
+    if left:
+        args = QuantizationArgs(**weights, strategy="channel")
+        found["rows"] = QuantizationScheme(targets=list(left), weights=args)
     return found
 
 
@@ -130,6 +130,7 @@ def quiet() -> Iterator[None]:
     # Read when they are imported: both write to stdout, and llmcompressor fails where disabled.
     os.environ.setdefault("LLM_COMPRESSOR_LOG_LEVEL", "CRITICAL")
     os.environ.setdefault("COMPRESSED_TENSORS_LOG_DISABLED", "true")
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         try:

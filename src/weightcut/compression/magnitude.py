@@ -66,7 +66,7 @@ class Magnitude(Record):
             check_finite(name, tensor, source)
             layer = name.removesuffix(".weight")
             if layer in inputs:
-                context.progress(f"pruning {layer}", len(zeros) / len(inputs))
+                context.progress("pruning layer after layer", len(zeros) / len(inputs))
                 axis = inputs[layer][0]
                 rows = self._pruned(tensor.movedim(axis, -1))
                 zeros[layer] = sparse.check_zeros(layer, rows, self.sparsity, self.pattern)
@@ -84,10 +84,21 @@ class Magnitude(Record):
         """Return a weight, [outputs, inputs], with its zeros."""
         import torch
 
-        size = int(self.pattern.partition(":")[2]) if self.pattern else rows.numel()
-        groups = rows.reshape(-1, size)
-        smallest = torch.argsort(groups.abs().float(), dim=1, stable=True)
-        return groups.scatter(1, smallest[:, : round(self.sparsity * size)], 0).reshape(rows.shape)
+        if self.pattern is not None:
+            size = int(self.pattern.partition(":")[2])
+            groups = rows.reshape(-1, size)
+            smallest = torch.argsort(groups.abs().float(), dim=1, stable=True)[:, : size // 2]
+            return groups.scatter(1, smallest, 0).reshape(rows.shape)
+        flat = rows.reshape(-1)
+        count = round(self.sparsity * flat.numel())
+        if count == 0:
+            return rows
+        sizes = flat.abs().float()
+        limit = sizes.kthvalue(count).values
+        gone = sizes < limit
+        equal = (sizes == limit).nonzero()[: count - int(gone.sum())]
+        gone[equal] = True
+        return flat.masked_fill(gone, 0).reshape(rows.shape)
 
 
 def input_axes(model: Any) -> dict[str, tuple[int, int]]:

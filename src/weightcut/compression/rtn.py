@@ -64,17 +64,16 @@ class RTN(Record):
             schemes = llm_compressor.schemes(
                 groups, left, num_bits=self.bits, type="int", symmetric=self.symmetric
             )
-            scheme_of = {name: scheme for scheme in schemes.values() for name in scheme.targets}
-            writer = ShardWriter(out)
-            for done, (name, tensor) in enumerate(read_tensors(source)):
-                context.progress(f"rounding {name}", min(0.99, done / (len(layers) * 1.5)))
-                check_finite(name, tensor, source)
-                scheme = scheme_of.pop(name.removesuffix(".weight"), None)
-                parts = {name: tensor} if scheme is None else _rounded(name, tensor, scheme)
-                for part, value in parts.items():
-                    writer.add(part, value)
-            writer.close()
-            _write_config(source, out, schemes)
+        scheme_of = {name: scheme for scheme in schemes.values() for name in scheme.targets}
+        writer, count = ShardWriter(out), len(scheme_of)
+        for name, tensor in read_tensors(source):
+            check_finite(name, tensor, source)
+            scheme = scheme_of.pop(name.removesuffix(".weight"), None)
+            parts = {name: tensor} if scheme is None else _rounded(name, tensor, scheme)
+            for part, value in parts.items():
+                writer.add(part, value)
+            context.progress("rounding layer after layer", 1 - len(scheme_of) / count)
+        writer.close()
         if scheme_of:
             raise NotHere(
                 f"the weights of {next(iter(scheme_of))!r} are stored under another name than the "
@@ -82,6 +81,7 @@ class RTN(Record):
                 place=str(source),
                 cure="load the model with transformers, save it again, and round that",
             )
+        _write_config(source, out, schemes)
         copy_companions(source, out)
         context.record["weights"] = llm_compressor.by_kind(groups, left, self.bits)
         context.record["bytes_by_part"] = bytes_by_part(out)
@@ -96,21 +96,25 @@ def _layers(source: Path) -> dict[str, Any]:
     """Return the layers to round by name, with their `in_features`."""
     if is_known(read_config(source)):
         return linear_layers(empty_causal_lm(source))
-    return {
+    found = {
         name.removesuffix(".weight"): _Shape(info.shape[1])
         for name, info in weights(source).items()
         if len(info.shape) == 2 and name.endswith(".weight") and part_of(name) == "layers"
     }
+    if not found:
+        raise NotHere("no weight is named like a numbered layer's matrix", place=str(source))
+    return found
 
 
 def _rounded(name: str, tensor: Any, scheme: Any) -> dict[str, Any]:
     """Return the packed parts of a weight by name."""
-    from compressed_tensors.compressors import compress_module
-    from llmcompressor.entrypoints.model_free import lifecycle
+    with llm_compressor.quiet():
+        from compressed_tensors.compressors import compress_module
+        from llmcompressor.entrypoints.model_free import lifecycle
 
-    module = lifecycle.initialize_quantized_linear(tensor, scheme, "cpu")
-    lifecycle.calibrate_weight(module)
-    compress_module(module)
+        module = lifecycle.initialize_quantized_linear(tensor, scheme, "cpu")
+        lifecycle.calibrate_weight(module)
+        compress_module(module)
     found: dict[str, Any] = module.state_dict(prefix=name.removesuffix("weight"))
     return found
 

@@ -60,7 +60,7 @@ class ShardWriter:
         if count == 1:
             self._draft(0).rename(self._out / "model.safetensors")
             return
-        places = {}
+        places = dict[str, str]()
         for number, names in enumerate(self._shards):
             shard = f"model-{number + 1:05d}-of-{count:05d}.safetensors"
             self._draft(number).rename(self._out / shard)

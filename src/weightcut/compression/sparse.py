@@ -87,8 +87,8 @@ def check_zeros(name: str, weight: Any, sparsity: float, pattern: Pattern) -> fl
     weight: [outputs, inputs]. A row may miss the share by one weight; a pattern must hold exactly.
     """
     zero = weight == 0
-    share = float(zero.sum()) / zero.numel()
-    good = share >= sparsity - 1 / zero.shape[1]
+    share = float(zero.sum()) / int(zero.numel())
+    good = bool(share >= sparsity - 1 / zero.shape[1])
     if pattern is not None:
         left, of = map(int, pattern.split(":"))
         good = bool((zero.reshape(-1, of).sum(1) >= of - left).all())

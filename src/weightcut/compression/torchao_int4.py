@@ -59,7 +59,7 @@ class TorchaoInt4(Record):
         state, tied = dict[str, Any](), set(model.all_tied_weights_keys)
         with torch.inference_mode(), torchao.quiet():
             for index, (name, group) in enumerate(groups.items()):
-                context.progress(f"quantizing {name}", 0.9 * index / len(groups))
+                context.progress("quantizing layer after layer", 0.9 * index / len(groups))
                 for part, value in self._parts(layers[name].weight, group).items():
                     state[f"{name}.weight.{part}"] = value
         for name, value in model.state_dict().items():
