@@ -54,7 +54,7 @@ def check_finite(name: str, tensor: Any, folder: Path) -> None:
         return
     if bad := int((~torch.isfinite(tensor)).sum()):
         raise BrokenInput(
-            f"the tensor {name!r} holds {bad} values that are NaN or infinite",
+            f"the tensor {name!r} is NaN or infinite in {bad} of its {tensor.numel()} places",
             place=str(folder),
             cure="get the model again; such weights can only give such answers",
         )
