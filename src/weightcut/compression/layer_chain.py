@@ -22,6 +22,7 @@ class LayerChain:
     def __init__(self, model: Any, ids: Any) -> None:
         self.model, self.ids = model, ids
         self._holder, self._name, self.layers = decoder_layers(model)
+        self._wrapped = False  # whether a layer gives its hidden state as the first of several
         self._calls = self._record()
         self.start = self._calls[0][0]
 
@@ -72,9 +73,11 @@ class LayerChain:
         """Let the model see `hidden` as the output of its last layer, and run no layer."""
         from torch import nn
 
+        given = (hidden,) if self._wrapped else hidden
+
         class Given(nn.Module):  # type: ignore[misc]
             def forward(self, *_: Any, **__: Any) -> Any:
-                return hidden
+                return given
 
         setattr(self._holder, self._name, nn.ModuleList([Given()]))
         try:
@@ -92,7 +95,11 @@ class LayerChain:
             hidden = args[0] if args else kwargs.pop("hidden_states")
             calls.append((hidden if not calls else None, args[1:], kwargs))
 
+        def look(_: Any, __: tuple[Any, ...], out: Any) -> None:
+            self._wrapped = isinstance(out, tuple)
+
         hooks = [layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in self.layers]
+        hooks.append(self.layers[0].register_forward_hook(look))
         try:
             with torch.inference_mode():
                 self.model(input_ids=self.ids, use_cache=False)

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from weightcut.engines.row_cache import RowCache
+import psutil
+
+from weightcut.engines.row_cache import RowCache, token_bytes
 from weightcut.errors import UsageError
 from weightcut.records import Completion, FinishReason, Request
 
 Decode = Callable[[Sequence[int]], str]
+_CACHE_SHARE = 0.5  # of the free memory
 
 
 @dataclass
@@ -112,12 +115,18 @@ class Batch:
         return Row(request, room, generator)
 
     def _cache(self, rows: Sequence[Row]) -> RowCache:
-        slots = min(self._slots, len(rows))
         capacity = max(len(row.request.prompt_ids) + row.room for row in rows)
+        slots = min(self._slots, len(rows))
         if slots < len(rows):
             # Columns move to the front each time the buffers are full; let that be seldom.
             capacity += capacity // 4
-        return RowCache(self._model.config, slots, capacity)
+        self._slots = min(slots, self._room(capacity))
+        return RowCache(self._model.config, self._slots, capacity)
+
+    def _room(self, capacity: int) -> int:
+        """Return how many rows of `capacity` columns the free memory has room for, at least one."""
+        row = token_bytes(self._model.config, self._model.dtype.itemsize) * capacity
+        return max(1, int(free_memory(self._model.device) * _CACHE_SHARE / row))
 
     def _enter(self, row: Row, rows: list[Row], cache: RowCache, begin: float) -> list[Completion]:
         """Read a prompt into a new row and choose its first token; return it if that ends it."""
@@ -182,6 +191,15 @@ class Batch:
             rows[index] = rows[-1]
             rows.pop()
         return done
+
+
+def free_memory(device: Any) -> int:
+    """Return the bytes that are free where the model lies."""
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return psutil.virtual_memory().available
 
 
 def choose(logits: Any, rows: Sequence[Row]) -> tuple[list[int], list[float]]:

@@ -168,6 +168,15 @@ class RowCache:
         span.first = min(span.starts, default=span.end)
 
 
+def token_bytes(config: Any, itemsize: int) -> int:
+    """Return the bytes of one token's keys and values in all layers."""
+    layers = len(windows(config))
+    text = config.get_text_config(decoder=True)
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return int(2 * layers * heads * size * itemsize)
+
+
 def windows(config: Any) -> list[int | None]:
     """Return for each layer its sliding window in tokens, or None for full attention.
 

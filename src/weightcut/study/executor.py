@@ -22,10 +22,14 @@ GRACE = 5.0  # seconds between asking a worker to stop and killing it
 
 
 class Outcome(Record):
-    """How a cell's process ended: its manifest, or its error."""
+    """How a cell's process ended: its manifest, or its error.
+
+    certain: the error is one that the same cell would meet again.
+    """
 
     manifest: dict[str, Any] | None
     error: str = ""
+    certain: bool = False
     seconds: float = 0.0
 
 
@@ -68,7 +72,10 @@ def run_cell(
     if process.returncode == 0 and "manifest" in last:
         return Outcome(manifest=last["manifest"], seconds=seconds)
     return Outcome(
-        manifest=None, error=last.get("error") or _died(process.returncode, log), seconds=seconds
+        manifest=None,
+        error=last.get("error") or _died(process.returncode, log),
+        certain=last.get("certain", False),
+        seconds=seconds,
     )
 
 

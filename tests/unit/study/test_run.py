@@ -16,10 +16,13 @@ from sqlalchemy.exc import OperationalError
 from tests.scripted_models import humaneval_model, scripted_study
 
 from weightcut.errors import UsageError
+from weightcut.models.resolve import resolve
 from weightcut.records import CellKey, Results
 from weightcut.store.run_store import RunStore
+from weightcut.study.executor import run_cell
 from weightcut.study.run import Event, run_study
 from weightcut.study.spec import load_study
+from weightcut.study.worker import Job
 
 
 @pytest.fixture(autouse=True)
@@ -157,6 +160,25 @@ def test_a_failing_variant_costs_its_cell_only(
     assert all(v.errors for v in results.variants)
     assert results.variants[0].tasks["perplexity"]["value"] > 1
     assert all(v.verdict in ("baseline", "unmeasured") for v in results.variants)
+
+
+def test_an_error_that_is_certain_is_told_apart(tmp_path: Path) -> None:
+    model = humaneval_model(tmp_path / "model")
+    spec = load_study(scripted_study(tmp_path, model, limit=1, profile=None))
+    store = RunStore.create(tmp_path / "run", spec)
+    job = Job(
+        folder=store.folder,
+        key=CellKey(variant=spec.baseline, stage="task", task="humaneval"),
+        checkpoint=resolve(str(model)),
+        artifacts=tmp_path / "artifacts",
+        events=0,
+        parent=os.getpid(),
+    )
+    with (tmp_path / "held").open("w") as held:
+        outcome = run_cell(job, tmp_path / "log", held.fileno(), 60, lambda _event: None)
+    assert outcome.manifest is None
+    assert outcome.certain
+    assert "not built" in outcome.error
 
 
 def test_a_cell_that_takes_too_long_is_ended(tmp_path: Path) -> None:
