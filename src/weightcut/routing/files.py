@@ -7,8 +7,10 @@ router deserves the trust that its origin does. Reading one never runs code from
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +45,7 @@ class _Facts(Record):
 
 def write_router(router: Router, folder: Path) -> Path:
     """Write a router to a new folder, whole or not at all."""
-    import hashlib
-
-    if folder.exists():
-        raise UsageError("this is already there", place=str(folder), cure="name a new folder")
+    check_new(folder)
     state = router.policy.state()
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **state.arrays)
@@ -70,10 +69,14 @@ def write_router(router: Router, folder: Path) -> Path:
     return folder
 
 
+def check_new(folder: Path) -> None:
+    """Raise where something is in the way of a new router."""
+    if folder.exists() or folder.is_symlink():
+        raise UsageError("this is already there", place=str(folder), cure="name a new folder")
+
+
 def read_router(folder: Path) -> Router:
     """Read a router; BrokenInput says what is wrong with it."""
-    import hashlib
-
     if not (folder / FACTS).is_file():
         raise UsageError(
             f"no router here: {FACTS} is missing",
@@ -91,7 +94,15 @@ def read_router(folder: Path) -> Router:
     try:
         state = State(facts.settings, _arrays(weights))
         policy = restore_policy(facts.policy, state, len(facts.variants))
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        OSError,
+        EOFError,
+        IndexError,
+        zipfile.BadZipFile,
+    ) as error:
         raise BrokenInput(
             f"not the weights of a {facts.policy} policy ({error})", place=str(folder / WEIGHTS)
         ) from error
@@ -148,5 +159,8 @@ def _bytes(path: Path) -> bytes:
 
 
 def _arrays(data: bytes) -> Arrays:
+    with zipfile.ZipFile(io.BytesIO(data)) as packed:
+        if sum(member.file_size for member in packed.infolist()) > LARGEST:
+            raise ValueError("too large when unpacked")
     with np.load(io.BytesIO(data), allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}

@@ -1,0 +1,165 @@
+"""Choosing the threshold so that a promise about quality holds on prompts not yet seen.
+
+Learn then test (Angelopoulos, Bates, Candes, Jordan, Lei 2021, arXiv:2110.01052): every threshold
+is a hypothesis, "routing with it loses more than it may", and is used only once it is rejected.
+The thresholds are tested in a sequence fixed beforehand, from "everything to the full model"
+towards "everything to the cheapest", up to the first that is not rejected (fixed sequence testing,
+ibid. section 3.2): no correction for their number is needed. The p-values hold for any bounded loss
+and any number of prompts, without assumptions on its distribution other than that the prompts are
+drawn alike and independently: betting by Waudby-Smith and Ramdas 2020 (arXiv:2010.09686, theorem 3
+with predictable plug-in bets), whose width follows the variance of the loss.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from weightcut.routing.policy import Floats
+
+Ints = npt.NDArray[np.int64]
+GRID = 401
+"""Thresholds that are tried."""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What can be promised, and what was seen when it was established.
+
+    allowance: the threshold found, None where none could be. kept, saved: share of the full model's
+    quality kept and of its cost saved on the calibration prompts. says: all of it in words.
+    """
+
+    allowance: float | None
+    keep: float
+    confidence: float
+    prompts: int
+    p_value: float | None
+    kept: float
+    saved: float
+
+    @property
+    def says(self) -> str:
+        """The promise in words."""
+        sure = f"{self.confidence:.1%}"
+        if self.allowance is None:
+            return (
+                f"With {self.prompts} calibration prompts nothing can be promised at a confidence "
+                f"of {sure}: everything goes to the full model. More prompts, a lower --keep or a "
+                "lower --confidence may change that."
+            )
+        return (
+            f"With a confidence of {sure} the mean quality lost against always using the full "
+            f"model is at most {1 - self.keep:.1%} of it. On {self.prompts} calibration prompts "
+            f"{self.kept:.1%} was kept and {self.saved:.1%} of the cost saved."
+        )
+
+
+def betting_p_values(losses: Floats, limit: float, delta: float) -> Floats:
+    """Return p-values of "the mean loss is above the limit" for losses [n, G] in 0..1: [G].
+
+    The capital of a gambler who bets against each hypothesis grows only by luck while it is true
+    (Ville's inequality): the p-value is one over the highest capital reached. delta: the level at
+    which the bets are the best ones; validity does not depend on it. Rows must be in random order.
+    """
+    n = len(losses)
+    if n == 0:
+        return np.ones(losses.shape[1])
+    turns = np.arange(1, n + 1)[:, None]
+    means = (0.5 + np.cumsum(losses, axis=0)) / (turns + 1)
+    spread = (0.25 + np.cumsum((losses - means) ** 2, axis=0)) / (turns + 1)
+    before = np.vstack([np.full((1, losses.shape[1]), 0.25), spread[:-1]])
+    bets = np.sqrt(2 * math.log(1 / delta) / (n * before))
+    bets = np.minimum(bets, 0.95 / (1 - limit)) if limit < 1 else np.zeros_like(bets)
+    wealth = np.cumsum(np.log1p(-bets * (losses - limit)), axis=0)
+    return np.minimum(1.0, np.exp(-wealth.max(axis=0)))
+
+
+def choose(predicted: Floats, saved: Floats, allowances: Floats) -> Ints:
+    """Return which variant each prompt goes to at each allowance: [n, G] of variant numbers.
+
+    predicted: expected quality [n, V]. saved: share of the full model's cost that each variant
+    saves [V], the full one 0. The rule of `Router.decide`: the largest margin of what the allowance
+    grants for the saving over the quality expected to be lost; the full model where none has one.
+    """
+    lost = predicted[:, -1:] - predicted[:, :-1]
+    best = np.full((len(predicted), len(allowances)), -np.inf)
+    chosen = np.zeros(best.shape, np.int64)
+    for variant in range(predicted.shape[1] - 1):
+        margin = allowances[None, :] * saved[variant] - lost[:, variant, None]
+        better = margin > best
+        best, chosen = np.where(better, margin, best), np.where(better, variant, chosen)
+    chosen[best < 0] = predicted.shape[1] - 1
+    return chosen
+
+
+def grid(predicted: Floats, saved: Floats) -> Floats:
+    """Return the thresholds to test, in order, from the predictions for *training* prompts.
+
+    They span all that matter: below the first every prompt goes to the full model. They must not
+    depend on the calibration prompts' outcomes.
+    """
+    prices = break_even(predicted, saved)
+    if not len(prices):
+        return np.zeros(0)
+    low, high = float(prices.min()), float(prices.max())
+    margin = 0.05 * (high - low) + 1e-6
+    even = np.linspace(low - margin, high + margin, GRID // 2)
+    return np.unique(np.concatenate([even, np.quantile(prices, np.linspace(0, 1, GRID // 2))]))
+
+
+def break_even(predicted: Floats, saved: Floats) -> Floats:
+    """Return the allowances at which some variant becomes worth it for some prompt."""
+    useful = np.flatnonzero(saved > 0)
+    lost = predicted[:, -1:] - predicted[:, useful]
+    prices: Floats = (lost / saved[useful]).ravel()
+    return prices
+
+
+def calibrate(
+    predicted: Floats,
+    quality: Floats,
+    cost: Floats,
+    saved: Floats,
+    allowances: Floats,
+    keep: float,
+    confidence: float,
+    seed: int,
+) -> Promise:
+    """Return the most saving threshold under which the share `keep` of the quality is kept.
+
+    On n calibration prompts: predicted, quality, cost [n, V]. The loss of a prompt is
+    keep x quality(full) - quality(routed), which lies between -1 and keep; that its mean is at most
+    0 means that the mean quality kept is at least `keep` of the full model's.
+    """
+    order = np.random.default_rng(seed).permutation(len(quality))
+    predicted, quality, cost = predicted[order], quality[order], cost[order]
+    rows, full = np.arange(len(quality)), quality.shape[1] - 1
+    chosen = choose(predicted, saved, allowances)
+    losses = (keep * quality[:, full:] - quality[rows[:, None], chosen] + 1) / (1 + keep)
+    p_values = betting_p_values(losses, 1 / (1 + keep), 1 - confidence)
+    failed = np.flatnonzero(p_values > 1 - confidence)
+    last = (int(failed[0]) if len(failed) else len(allowances)) - 1
+    if last < 0 or (chosen[:, last] == full).all():
+        return Promise(None, keep, confidence, len(rows), None, 1.0, 0.0)
+    picked = chosen[:, last]
+    return Promise(
+        float(allowances[last]),
+        keep,
+        confidence,
+        len(rows),
+        float(p_values[last]),
+        *kept_and_saved(picked, quality, cost),
+    )
+
+
+def kept_and_saved(chosen: Ints, quality: Floats, cost: Floats) -> tuple[float, float]:
+    """Return the shares of the full model's quality kept and of its cost saved by a choice [n]."""
+    rows = np.arange(len(chosen))
+    best, dearest = float(quality[:, -1].sum()), float(cost[:, -1].sum())
+    kept = float(quality[rows, chosen].sum()) / best if best > 0 else 1.0
+    saved = 1 - float(cost[rows, chosen].sum()) / dearest if dearest > 0 else 0.0
+    return kept, saved

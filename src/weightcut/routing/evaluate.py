@@ -1,0 +1,334 @@
+"""What routing would have brought: policies and references on repeated splits of a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from weightcut.errors import UsageError
+from weightcut.routing import curves
+from weightcut.routing.calibrate import calibrate, choose, grid, kept_and_saved
+from weightcut.routing.curves import Curve
+from weightcut.routing.encoder import Corpus
+from weightcut.routing.fit import (
+    LEAST,
+    Ints,
+    check_promise,
+    check_rows,
+    parts,
+    saved_shares,
+    training_rows,
+)
+from weightcut.routing.policy import Floats, Training, fit_policy
+from weightcut.routing.table import Table
+
+DEFAULT_POLICIES = ("blend", "boosted", "forest", "knn", "linear", "rules", "length")
+REFERENCES = ("random", "oracle", "always-cheapest", "always-full")
+PERCENTS = (50, 80, 95)
+
+
+def default_policies(table: Table) -> tuple[str, ...]:  # noqa: ARG001
+    """Return the policies that the table allows."""
+    return DEFAULT_POLICIES
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to evaluate. train: prompts to learn from, a count or a share below 1."""
+
+    train: float = 0.8
+    splits: int = 5
+    seed: int = 0
+    keep: float = 0.95
+    confidence: float = 0.95
+
+
+@dataclass
+class Readings:
+    """What one policy did on every split: figure -> values, and its curves."""
+
+    figures: dict[str, list[float | None]] = field(default_factory=dict)
+    curves: list[Curve] = field(default_factory=list)
+
+    def add(self, found: Curve, keep: float) -> None:
+        """Note a curve and what is read off it."""
+        self.curves.append(found)
+        self.note("apgr", curves.apgr(found))
+        for percent in PERCENTS:
+            self.note(f"cpt {percent}", curves.cpt(found, percent))
+        self.note("aiq", curves.aiq(found))
+        self.note("saved", curves.saved_at(found, keep))
+
+    def note(self, name: str, value: float | None) -> None:
+        """Note one figure of one split."""
+        self.figures.setdefault(name, []).append(value)
+
+
+def evaluate(
+    table: Table,
+    settings: Settings,
+    policies: Sequence[str] = DEFAULT_POLICIES,
+    progress: Callable[[str, float], None] = lambda _phrase, _share: None,
+) -> dict[str, Any]:
+    """Return every policy's figures over repeated splits, beside the references (docs/routing.md).
+
+    Each split learns from some prompts and tests on all others; the calibrated promise is tested
+    the same way, its threshold set without the test prompts.
+    """
+    check_promise(settings.keep, settings.confidence)
+    check_rows(len(table))
+    count = training_count(settings.train, len(table))
+    groups, corpus = table.groups(), Corpus.of(table.prompts)
+    readings: dict[str, Readings] = {name: Readings() for name in (*policies, *REFERENCES)}
+    tested = 0
+    for split in range(settings.splits):
+        train, test = parts(groups, count, settings.seed * 1_000 + split)
+        if not len(test):
+            raise UsageError(
+                "no prompt is left for the test", place="--train", cure="train on less"
+            )
+        tested = len(test)
+
+        def say(phrase: str, done: float, split: int = split) -> None:
+            share = (split + done) / settings.splits
+            progress(f"split {split + 1}/{settings.splits}: {phrase}", share)
+
+        _Split(table, corpus, groups, train, test, settings, split).run(policies, readings, say)
+    return _summary(table, settings, policies, readings, count, tested)
+
+
+@dataclass(frozen=True)
+class _Split:
+    table: Table
+    corpus: Corpus
+    groups: Ints
+    train: Ints
+    test: Ints
+    settings: Settings
+    number: int
+
+    def run(
+        self,
+        policies: Sequence[str],
+        readings: dict[str, Readings],
+        say: Callable[[str, float], None],
+    ) -> None:
+        quality, cost = self.table.quality[self.test], self.table.cost[self.test]
+        costs = self.table.cost[self.train].mean(0)
+        saved, keep = saved_shares(costs), self.settings.keep
+        seed = self.settings.seed * 1_000 + self.number
+        training = Training(self.corpus.take(self.train), self.table.quality[self.train], seed)
+        test = self.corpus.take(self.test)
+        learn, check = parts(self.groups[self.train], training_rows(len(self.train)), seed)
+        shorter = Training(
+            self.corpus.take(self.train[learn]), self.table.quality[self.train[learn]], seed
+        )
+        held_out = self.corpus.take(self.train[check])
+        for n, name in enumerate(policies):
+            say(f"fitting {name}", 0.9 * n / len(policies))
+            fitted = fit_policy(name, training)
+            readings[name].add(
+                curves.curve(fitted.predict_many(test), quality, cost, saved, seed), keep
+            )
+            say(f"calibrating {name}", 0.9 * (n + 0.5) / len(policies))
+            calibrated = fit_policy(name, shorter)
+            promise = calibrate(
+                calibrated.predict_many(held_out),
+                self.table.quality[self.train[check]],
+                self.table.cost[self.train[check]],
+                saved,
+                grid(calibrated.predict_many(shorter.corpus), saved),
+                keep,
+                self.settings.confidence,
+                seed,
+            )
+            _note_promise(
+                readings[name],
+                promise.allowance,
+                calibrated.predict_many(test),
+                quality,
+                cost,
+                saved,
+                keep,
+            )
+        random = np.random.default_rng(seed).random(quality.shape)
+        readings["random"].add(curves.curve(random, quality, cost, saved, seed), keep)
+        readings["oracle"].add(curves.curve(quality, quality, cost, saved, seed), keep)
+        for name, variant in (("always-cheapest", 0), ("always-full", -1)):
+            _note_constant(readings[name], quality, cost, variant, keep)
+
+
+def _note_promise(
+    readings: Readings,
+    allowance: float | None,
+    predicted: Floats,
+    quality: Floats,
+    cost: Floats,
+    saved: Floats,
+    keep: float,
+) -> None:
+    chosen = np.full(len(quality), quality.shape[1] - 1)
+    if allowance is not None:
+        chosen = choose(predicted, saved, np.array([allowance]))[:, 0]
+    kept, cheaper = kept_and_saved(chosen, quality, cost)
+    readings.note("promise given", float(allowance is not None))
+    readings.note("promise kept", kept)
+    readings.note("promise saved", cheaper)
+    readings.note("promise held", float(kept >= keep - 1e-12))
+
+
+def _note_constant(
+    readings: Readings, quality: Floats, cost: Floats, variant: int, keep: float
+) -> None:
+    """Note what answering everything with one variant brings: it recovers no gap on any budget."""
+    mean, price, full = quality[:, variant].mean(), cost[:, variant].mean(), cost[:, -1].mean()
+    readings.note("apgr", 0.0 if quality[:, -1].mean() > quality[:, 0].mean() else None)
+    for percent in PERCENTS:
+        readings.note(f"cpt {percent}", 1.0)
+    readings.note("aiq", float(mean))
+    good = mean >= keep * quality[:, -1].mean() - 1e-12
+    readings.note("saved", float(1 - price / full) if good and full > 0 else 0.0)
+    readings.note("quality", float(mean))
+    readings.note("cost", float(price))
+
+
+def training_count(train: float, rows: int) -> int:
+    """Return how many prompts to train on, from a count or a share."""
+    wrong = train <= 0 or not math.isfinite(train) or (train >= 1 and train != int(train))
+    count = 0 if wrong else round(train * rows) if train < 1 else int(train)
+    if wrong or not LEAST <= count < rows:
+        raise UsageError(
+            f"cannot train on {train:g} of {rows} prompts",
+            place="--train",
+            cure=f"give a share such as 0.8, or a count from {LEAST} to {rows - 1}",
+        )
+    return count
+
+
+def interval(values: Sequence[float | None], ratio: float) -> dict[str, float | None]:
+    """Return the mean over splits and its 95% interval.
+
+    Splits share prompts, so that their spread understates the error: the corrected resampled t of
+    Nadeau and Bengio 2003 widens it by the ratio of test to training prompts. None where undefined.
+    """
+    from scipy.stats import t
+
+    there = np.array([value for value in values if value is not None])
+    if len(there) < len(values) or not len(there):
+        return {"value": None, "low": None, "high": None}
+    mean = float(there.mean())
+    if len(there) < 2:
+        return {"value": mean, "low": None, "high": None}
+    error = math.sqrt((1 / len(there) + ratio) * float(there.var(ddof=1)))
+    half = float(t.ppf(0.975, len(there) - 1)) * error
+    return {"value": mean, "low": mean - half, "high": mean + half}
+
+
+def _summary(
+    table: Table,
+    settings: Settings,
+    policies: Sequence[str],
+    readings: dict[str, Readings],
+    trained: int,
+    tested: int,
+) -> dict[str, Any]:
+    ratio = tested / trained
+    found: dict[str, Any] = {}
+    for name, r in readings.items():
+        spans = {key: interval(values, ratio) for key, values in r.figures.items()}
+        found[name] = {
+            "apgr": spans["apgr"],
+            "cpt": {str(p): spans[f"cpt {p}"]["value"] for p in PERCENTS},
+            "aiq": spans["aiq"]["value"],
+            "cost_saved_at_kept_quality": spans["saved"]["value"],
+            "intervals": {
+                "aiq": spans["aiq"],
+                "cost_saved_at_kept_quality": spans["saved"],
+                **{f"cpt_{p}": spans[f"cpt {p}"] for p in PERCENTS},
+            },
+            "reference": name in REFERENCES,
+        }
+        if "promise kept" in spans:
+            found[name]["promise"] = {
+                "given": spans["promise given"]["value"],
+                "held": spans["promise held"]["value"],
+                "quality_kept": spans["promise kept"],
+                "cost_saved": spans["promise saved"],
+            }
+        if r.curves:
+            found[name]["curve"] = {
+                "budget": [round(float(x), 4) for x in r.curves[0].budget],
+                "quality": _mean_of([c.quality for c in r.curves]),
+                "cost": _mean_of([c.cost for c in r.curves]),
+            }
+    means = zip(table.variants, table.costs, table.quality.mean(0), strict=True)
+    result: dict[str, Any] = {
+        "policies": found,
+        "n": {"prompts": len(table), "train": trained, "test": tested, "splits": settings.splits},
+        "variants": [{"name": name, "cost": float(c), "quality": float(q)} for name, c, q in means],
+        "keep": settings.keep,
+        "confidence": settings.confidence,
+        "seed": settings.seed,
+        "warnings": list(table.warnings),
+    }
+    result["says"] = in_words(result, policies)
+    return result
+
+
+def _mean_of(rows: Sequence[Floats]) -> list[float]:
+    return [round(float(value), 6) for value in np.mean(rows, axis=0)]
+
+
+def in_words(result: dict[str, Any], policies: Sequence[str]) -> list[str]:
+    """Return whether routing pays, and why not where it does not."""
+    cheapest, full = result["variants"][0], result["variants"][-1]
+    keep, found = result["keep"], result["policies"]
+    if full["cost"] <= cheapest["cost"]:
+        return ["Routing does not pay: all variants cost the same."]
+    if full["quality"] <= cheapest["quality"]:
+        return [
+            f"Routing does not pay: {cheapest['name']} is cheaper than {full['name']} and not "
+            "worse on average. Use it for everything."
+        ]
+    known = [p for p in policies if found[p]["apgr"]["value"] is not None]
+    if not known:
+        return ["On some split the full model was not better: the gap is too small to measure."]
+    best = max(known, key=lambda p: float(found[p]["apgr"]["value"]))
+    score = found[best]["apgr"]
+    lines = [f"Best policy: {best}, APGR {_span(score)} (random routing: 0.5, oracle: "
+             f"{_plain(found['oracle']['apgr']['value'])})."]  # fmt: skip
+    if score["low"] is not None and score["low"] <= 0.5:
+        lines.append("Its lead over random routing is not established: the interval reaches 0.5.")
+    promised = found[best]["promise"]
+    gain = promised["cost_saved"]["value"]
+    if cheapest["quality"] >= keep * full["quality"]:
+        lines.append(
+            f"{cheapest['name']} alone keeps {cheapest['quality'] / full['quality']:.1%} of the "
+            "quality, as much as asked for: routing has little to add to using it for everything."
+        )
+    if gain < 0.01:
+        lines.append(
+            f"Routing does not pay: at {keep:.0%} kept quality the calibrated {best} saves "
+            f"{gain:.1%} of the cost."
+        )
+    else:
+        lines.append(
+            f"Routing pays: the calibrated {best} keeps {promised['quality_kept']['value']:.1%} of "
+            f"the quality and saves {gain:.1%} of the cost; the promise to keep {keep:.0%} held on "
+            f"{promised['held']:.0%} of the splits."
+        )
+    return lines
+
+
+def _span(found: dict[str, float | None]) -> str:
+    if found["low"] is None:
+        return _plain(found["value"])
+    return f"{_plain(found['value'])} [{_plain(found['low'])}, {_plain(found['high'])}]"
+
+
+def _plain(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"

@@ -1,0 +1,112 @@
+"""From an outcome table to a calibrated router."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+import numpy as np
+import numpy.typing as npt
+
+from weightcut.errors import UsageError
+from weightcut.routing.calibrate import calibrate, grid
+from weightcut.routing.encoder import Corpus
+from weightcut.routing.policy import Floats, Training, fit_policy
+from weightcut.routing.router import Router
+from weightcut.routing.table import Table
+
+LEAST = 20
+"""Prompts; with fewer there is nothing to learn from and to calibrate on."""
+CALIBRATION = 1_000
+DEFAULT = "blend"
+
+Ints = npt.NDArray[np.int64]
+
+
+def fit_router(
+    table: Table,
+    policy: str = DEFAULT,
+    keep: float = 0.95,
+    confidence: float = 0.95,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda _phrase: None,
+) -> Router:
+    """Fit a policy on one part of the table and calibrate its threshold on the other.
+
+    keep: share of the full model's mean quality to keep. confidence: of the promise that it is.
+    """
+    check_promise(keep, confidence)
+    check_rows(len(table))
+    train, held_out = (
+        table.take(rows) for rows in parts(table.groups(), training_rows(len(table)), seed)
+    )
+    progress(f"reading {len(train)} training prompts")
+    training = Training(Corpus.of(train.prompts), train.quality, seed)
+    progress(f"fitting {policy}")
+    fitted = fit_policy(policy, training)
+    saved = saved_shares(table.costs)
+    allowances = grid(fitted.predict_many(training.corpus), saved)
+    progress(f"calibrating on {len(held_out)} prompts")
+    promise = calibrate(
+        fitted.predict_many(Corpus.of(held_out.prompts)),
+        held_out.quality,
+        held_out.cost,
+        saved,
+        allowances,
+        keep,
+        confidence,
+        seed,
+    )
+    return Router(
+        variants=table.variants,
+        costs=tuple(map(float, table.costs)),
+        qualities=tuple(map(float, table.quality.mean(0))),
+        policy=fitted,
+        allowance=promise.allowance,
+        promise={**asdict(promise), "says": promise.says},
+        trained={"prompts": len(train), "seed": seed, "warnings": list(table.warnings)},
+    )
+
+
+def saved_shares(costs: Floats) -> Floats:
+    """Return the share of the dearest variant's mean cost that each saves: [V], the last 0."""
+    shares: Floats = 1 - costs / costs[-1] if costs[-1] > 0 else np.zeros(len(costs))
+    return shares
+
+
+def training_rows(rows: int) -> int:
+    """Return how many of the rows are for learning; the rest is for calibration.
+
+    A fifth calibrates, but at least 1,000 where that is at most half: a promise needs many.
+    """
+    return rows - max(rows // 5, min(CALIBRATION, rows // 2))
+
+
+def parts(groups: Ints, first: int, seed: int) -> tuple[Ints, Ints]:
+    """Return the rows of two random parts; prompts of one group are never on both sides.
+
+    The first part has `first` rows, or a few less where a group would not fit whole.
+    """
+    place = np.random.default_rng(seed).permutation(int(groups.max(initial=-1)) + 1)
+    order = np.argsort(place[groups], kind="stable")
+    cut = min(first, len(order))
+    while 0 < cut < len(order) and groups[order[cut - 1]] == groups[order[cut]]:
+        cut -= 1
+    return order[:cut], order[cut:]
+
+
+def check_rows(rows: int) -> None:
+    """Raise where there are too few prompts."""
+    if rows < LEAST:
+        raise UsageError(
+            f"{rows} prompts are too few to learn from and to calibrate on",
+            cure=f"measure at least {LEAST} prompts on every variant (hundreds promise more)",
+        )
+
+
+def check_promise(keep: float, confidence: float) -> None:
+    """Raise where the promise asked for has no meaning."""
+    if not 0 < keep <= 1:
+        raise UsageError(f"{keep:g} is not a share above 0 and up to 1", place="--keep")
+    if not 0 < confidence < 1:
+        raise UsageError(f"{confidence:g} is not between 0 and 1", place="--confidence")
