@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from weightcut.errors import BrokenInput, UsageError
+from weightcut.models import torch_state
 from weightcut.models.digest import folder_bytes, folder_digest
 from weightcut.models.safetensors import TensorInfo, read_header
 from weightcut.models.scripted import ScriptedModel
@@ -20,9 +21,10 @@ _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 def folder_checkpoint(
     folder: Path, reference: str, origin: str, notes: tuple[str, ...] = ()
 ) -> Checkpoint:
-    """Return the checkpoint in a folder, of format `hf`, `openvino` or `scripted`, checked.
+    """Return the checkpoint in a folder (`hf`, `torch`, `openvino` or `scripted`), checked.
 
-    The number of weights of a compressed OpenVINO model is not known: it is given as 0.
+    The number of weights of a compressed OpenVINO model or state dict is not known: it is given
+    as 0.
 
     Raises BrokenInput naming the file that is missing, incomplete or corrupt, and UsageError for a
     folder that holds something else than a model.
@@ -38,6 +40,9 @@ def folder_checkpoint(
         for name in ("openvino_model.bin", "config.json"):
             _present(folder, name)
         load_tokenizer(folder)
+    elif torch_state.is_state_folder(folder):
+        kind = "torch"
+        parameters = _check_state(folder)
     else:
         parameters = _check(folder)
     return Checkpoint(
@@ -87,9 +92,7 @@ def _check(folder: Path) -> int:
         raise UsageError(
             "is an adapter, not a model", place=str(folder), cure="name the folder of its base"
         )
-    config = read_json(_present(folder, "config.json"))
-    if not isinstance(config.get("model_type"), str):
-        raise BrokenInput("names no model_type", place=str(folder / "config.json"))
+    config = _config(folder)
     if not any((folder / name).is_file() for name in (_SINGLE, _INDEX)):
         _refuse_pickle(folder)
     tensors = weights(folder)
@@ -105,6 +108,27 @@ def _check(folder: Path) -> int:
     if tied and head and embedding and head.shape == embedding.shape:
         total -= head.elements
     return total
+
+
+def _check_state(folder: Path) -> int:
+    """Check a folder with a torch state dict, running nothing from it; return its weights' number.
+
+    Tied ones are one tensor there.
+    """
+    config = _config(folder)
+    state = torch_state.read_state(folder)
+    load_tokenizer(folder)
+    if config.get("quantization_config") is not None:
+        return 0
+    places = {(value.data_ptr(), value.shape): value.numel() for value in state.values()}
+    return sum(places.values())
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    config = read_json(_present(folder, "config.json"))
+    if not isinstance(config.get("model_type"), str):
+        raise BrokenInput("names no model_type", place=str(folder / "config.json"))
+    return config
 
 
 def _present(folder: Path, name: str) -> Path:

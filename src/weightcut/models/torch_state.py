@@ -13,6 +13,8 @@ layers that are stored in 4 bits and their group sizes. Such a layer has, instea
 from __future__ import annotations
 
 import pickle
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,10 @@ def read_state(folder: Path) -> dict[str, Any]:
     if path is None:
         raise BrokenInput(f"the folder lacks {' or '.join(FILES)}", place=str(folder))
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a plain pickle is no file of torch
+            mapped = zipfile.is_zipfile(path)  # older files of torch are none
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise BrokenInput(
             f"it asks for more than tensors, which could run code: {_first_line(error)}",

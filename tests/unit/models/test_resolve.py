@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -103,8 +104,12 @@ def _break(name: str, text: str | None) -> Callable[[Path], None]:
     return action
 
 
-def _pickle(model: Path) -> None:
-    (model / "model.safetensors").rename(model / "pytorch_model.bin")
+def _pickle(name: str) -> Callable[[Path], None]:
+    def action(model: Path) -> None:
+        (model / "model.safetensors").unlink()
+        (model / name).write_bytes(pickle.dumps({"weight": print}))
+
+    return action
 
 
 @pytest.mark.parametrize(
@@ -117,7 +122,8 @@ def _pickle(model: Path) -> None:
         (_break("model.safetensors", "junk"), BrokenInput, "no intact safetensors"),
         (_break("tokenizer.json", None), BrokenInput, "no tokenizer.json"),
         (_break("tokenizer.json", "{}"), BrokenInput, "cannot be read as a tokenizer"),
-        (_pickle, UsageError, "pickle"),
+        (_pickle("pytorch_model-00001-of-00002.bin"), UsageError, "pickle"),
+        (_pickle("pytorch_model.bin"), BrokenInput, "more than tensors"),
         (lambda m: _shards(m, {"a": "none.safetensors"}), BrokenInput, "lacks none.safetensors"),
         (lambda m: _shards(m, {"x": "one.safetensors"}), BrokenInput, "no shard holds"),
         (lambda m: _shards(m, {"a": "../one.safetensors"}), BrokenInput, "outside its folder"),
