@@ -8,14 +8,17 @@ import sys
 import typer
 
 from weightcut.cli import (
+    aggregate,
     compare,
     compress,
     evaluate,
+    export,
     methods,
     models,
     plan,
     profile,
     report,
+    router,
     run,
     sandbox,
     score,
@@ -35,6 +38,8 @@ app.add_typer(models.app, name="models")
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("report")(report.report)
+app.command("aggregate")(aggregate.aggregate)
+app.command("export")(export.export)
 app.command("compress")(compress.compress)
 app.command("methods")(methods.methods)
 app.command("evaluate")(evaluate.evaluate)
@@ -42,6 +47,7 @@ app.command("profile")(profile.profile)
 app.command("compare")(compare.compare)
 app.add_typer(score.app, name="score")
 app.add_typer(sandbox.app, name="sandbox")
+app.add_typer(router.app, name="router")
 app.command("serve")(serve.serve)
 app.add_typer(serve.keys_app, name="keys")
 

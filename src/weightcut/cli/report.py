@@ -49,7 +49,7 @@ def report(
     except OSError as error:
         raise NotHere(
             f"cannot write the report: {error.strerror or error}",
-            place=str(error.filename or folder),
+            place=str(folder),
             cure="name another folder with --out",
         ) from error
     for warning in results.warnings:

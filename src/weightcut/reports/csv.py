@@ -22,7 +22,7 @@ def write(results: Results, folder: Path) -> Path:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator="\r\n")
     writer.writeheader()
-    writer.writerows({key: _written(value) for key, value in one.items()} for one in rows)
+    writer.writerows({key: written(value) for key, value in one.items()} for one in rows)
     path = folder / FILE
     write_whole(path, stream.getvalue().encode())
     return path
@@ -125,7 +125,8 @@ def _against(results: Results, variant: VariantResult) -> dict[str, Value]:
     return found
 
 
-def _written(value: Value) -> str | float | int | None:
+def written(value: Value) -> str | float | int | None:
+    """Return a value as a cell: no NaN, no formula that a spreadsheet would run."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):

@@ -13,6 +13,7 @@ from weightcut.reports.charts.retention import retention
 from weightcut.reports.charts.study import figures
 from weightcut.reports.charts.style import facts, palettes, theme
 from weightcut.reports.charts.throughput import throughput
+from weightcut.reports.charts.trends import Trends, trends
 
 __all__ = [
     "AXES",
@@ -21,6 +22,7 @@ __all__ = [
     "WIDE",
     "Axis",
     "Figure",
+    "Trends",
     "cost",
     "facts",
     "figures",
@@ -34,6 +36,7 @@ __all__ = [
     "theme",
     "themed",
     "throughput",
+    "trends",
     "under_load",
     "vega_lite_version",
 ]

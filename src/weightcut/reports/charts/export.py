@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SUFFIXES = (".png", ".svg", ".pdf")
 
 
-def themed(chart: alt.LayerChart, *, dark: bool = False) -> dict[str, Any]:
+def themed(chart: alt.LayerChart | alt.VConcatChart, *, dark: bool = False) -> dict[str, Any]:
     """Return the chart as a Vega-Lite specification with the light or the dark look."""
     spec: dict[str, Any] = chart.to_dict()
     spec["config"] = theme(dark=dark)
@@ -38,7 +38,13 @@ def still(chart: alt.LayerChart, font: str = "system-ui, sans-serif") -> str:
     return re.sub(r'<text [^>]*opacity="0"[^>]*>[^<]*</text>', "", picture)
 
 
-def save(chart: alt.LayerChart, path: Path, *, dark: bool = False, scale: float = 2.0) -> Path:
+def save(
+    chart: alt.LayerChart | alt.VConcatChart,
+    path: Path,
+    *,
+    dark: bool = False,
+    scale: float = 2.0,
+) -> Path:
     """Write the chart as the picture that the path's suffix names: .png, .svg or .pdf.
 
     scale: pixels of a PNG per pixel of the chart. Needs no browser and no network.

@@ -26,4 +26,7 @@ def throughput(results: Results, width: int = WIDE, height: int = 340) -> Figure
     if without:
         caption += f" {without} of {len(results.variants)} variants are missing: no figure yet."
     axes = Axes("concurrent sequences", "throughput (tokens/s)", counts)
-    return Figure(key, title, caption, description, chart(results, found, axes, width - 64, height))
+    series = {name: {float(n): rate for n, rate in rates.items()} for name, rates in found.items()}
+    return Figure(
+        key, title, caption, description, chart(results, series, axes, width - 64, height)
+    )

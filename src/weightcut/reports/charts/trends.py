@@ -1,0 +1,158 @@
+"""How variants fared from run to run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from weightcut.analysis.tidy import Row
+from weightcut.reports import text
+from weightcut.reports.charts.figure import WIDE
+
+if TYPE_CHECKING:
+    import altair as alt
+
+MOST = 8  # variants that colours tell apart
+# Okabe and Ito (2008), without their yellow, which is too faint on white.
+_COLOURS = ["#1b1f24", "#009e73", "#0072b2", "#d55e00", "#cc79a7", "#56b4e9", "#e69f00", "#767d86"]
+_SHAPES = [
+    "square",
+    "circle",
+    "diamond",
+    "triangle-down",
+    "triangle-up",
+    "cross",
+    "stroke",
+    "wedge",
+]
+
+
+class Trends(NamedTuple):
+    """The chart of all panels, None where `missing` says why, and the variants left out of it."""
+
+    chart: alt.VConcatChart | None
+    missing: str = ""
+    left_out: int = 0
+
+
+class _Panel(NamedTuple):
+    title: str
+    takes: Callable[[Row], bool]
+    factor: float = 1.0
+
+
+def _is(group: str, metric: str, at: str = "") -> Callable[[Row], bool]:
+    return lambda row: (row.group, row.metric) == (group, metric) and row.at in ("", at)
+
+
+_PANELS = (
+    _Panel("quality kept (share of the baseline)", _is("against_baseline", "primary_retention")),
+    _Panel("pass@1", _is("task", "pass@1")),
+    _Panel("perplexity", _is("task", "perplexity")),
+    _Panel("latency p50 (ms)", _is("profile", "latency_ms", "p50")),
+    _Panel("peak memory (MB)", _is("profile", "peak_rss_bytes"), 1e-6),
+)
+
+
+def trends(rows: Sequence[Row], runs: Sequence[str], width: int = WIDE) -> Trends:
+    """Return one panel a measure, one line a variant, over the runs in the order given."""
+    if len(runs) < 2:
+        return Trends(None, "Not drawn: a trend needs two runs.")
+    seen = Counter(name for _, name in {(row.run, row.variant) for row in rows})
+    kept = [name for name, _ in seen.most_common(MOST)]
+    names = [name for name in dict.fromkeys(row.variant for row in rows) if name in kept]
+    panels = [*_PANELS, *_widest(rows)]
+    drawn = [(panel, _points(rows, panel, names, runs)) for panel in panels]
+    drawn = [(panel, points) for panel, points in drawn if points]
+    if not drawn:
+        return Trends(None, "Not drawn: the runs share no measurement.")
+    return Trends(_chart(drawn, names, runs, width), left_out=len(seen) - len(names))
+
+
+def _widest(rows: Sequence[Row]) -> list[_Panel]:
+    """Return the panels at the largest number of concurrent sequences that any run has."""
+    counts = [int(r.at) for r in rows if r.metric == "tokens_per_s" and r.at.isdecimal()]
+    if not counts:
+        return []
+    at = str(max(counts))
+    return [
+        _Panel(f"tokens/s, {at} at once", _is("profile", "tokens_per_s", at)),
+        _Panel(f"energy per accepted answer, {at} at once (J)",
+               _is("cost", "joules_per_accepted", at)),
+    ]  # fmt: skip
+
+
+def _points(
+    rows: Sequence[Row], panel: _Panel, names: Sequence[str], runs: Sequence[str]
+) -> list[dict[str, Any]]:
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        if row.variant in names and panel.takes(row):
+            ends = [None if x is None else panel.factor * x for x in (row.value, row.low, row.high)]
+            point = dict(zip(("value", "low", "high"), ends, strict=True))
+            key = (row.run, row.variant)
+            # The first task that has the measure, where several do.
+            found.setdefault(
+                key, {"order": runs.index(row.run), "variant": text.plain(row.variant), **point}
+            )
+    return list(found.values())
+
+
+def _chart(
+    drawn: Sequence[tuple[_Panel, list[dict[str, Any]]]],
+    names: Sequence[str],
+    runs: Sequence[str],
+    width: int,
+) -> alt.VConcatChart:
+    import altair as alt
+
+    shown = [text.plain(name) for name in names]
+    labels = ["".join(map(_tame, text.shorten(run, 18))) for run in runs]
+    legend = alt.Legend(orient="top", columns=4, labelLimit=150, title=None, symbolOpacity=1)
+    colour = alt.Color(
+        "variant:N", scale=alt.Scale(domain=shown, range=_COLOURS[: len(shown)]), legend=legend
+    )
+    shape = alt.Shape(
+        "variant:N", scale=alt.Scale(domain=shown, range=_SHAPES[: len(shown)]), legend=legend
+    )
+    panels = []
+    for panel, points in drawn:
+        data = alt.InlineData(values=points)
+        x = alt.X(
+            "order:Q",
+            title="run" if panel is drawn[-1][0] else None,
+            scale=alt.Scale(domain=[-0.3, len(runs) - 0.7], nice=False),
+            axis=alt.Axis(
+                values=list(range(len(runs))),
+                labelExpr=f"{labels!r}[datum.value]",
+                labelAngle=-30 if len(runs) > 4 else 0,
+                labelOverlap=True,
+                grid=False,
+            ),
+        )
+        y = alt.Y(
+            "value:Q",
+            title=None,
+            scale=alt.Scale(zero=False),
+            axis=alt.Axis(tickCount=4, format=",.6~g", minExtent=44, maxExtent=44),
+        )
+        base = alt.Chart(data)
+        bars = (
+            base.transform_filter("isValid(datum.low) && isValid(datum.high)")
+            .mark_rule(strokeWidth=1.5, opacity=0.35)
+            .encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour)
+        )
+        line = base.mark_line(strokeWidth=1.5, opacity=0.7).encode(x=x, y=y, color=colour)
+        marks = base.mark_point(filled=True, size=70).encode(
+            x=x, y=y, color=colour, shape=shape, tooltip=["variant:N", "value:Q"]
+        )
+        title = alt.Title(panel.title, anchor="start", fontSize=12, offset=6)
+        layers = alt.layer(bars, line, marks)
+        panels.append(layers.properties(width=width - 64, height=120, title=title))
+    return alt.vconcat(*panels, spacing=14)
+
+
+def _tame(letter: str) -> str:
+    """Return a letter as it may stand in a text of a Vega expression."""
+    return letter if letter.isalnum() or letter in " -_.,:/…" else "?"
