@@ -13,9 +13,11 @@ from functools import lru_cache, reduce
 from typing import Literal, NamedTuple
 
 from weightcut.errors import UsageError
-from weightcut.metrics.code import compat, flows
-from weightcut.metrics.code.languages import KEYWORDS, language
-from weightcut.metrics.code.ngrams import Bag, Matches, bag, grams, lexemes
+from weightcut.metrics.code import native
+from weightcut.metrics.code import text as pure
+from weightcut.metrics.code.languages import language
+from weightcut.metrics.code.ngrams import Matches
+from weightcut.metrics.code.text import Analysed
 
 Mode = Literal["compat", "fixed"]
 Weights = tuple[float, float, float, float]
@@ -39,34 +41,6 @@ class CodeBleu:
     syntax_match: float
     dataflow_match: float
     has_dataflow: bool = True
-
-
-@dataclass(frozen=True)
-class _Text:
-    """A text analysed once, for any number of comparisons.
-
-    grams: n-grams of orders 1 to 4. keywords: the keywords among the tokens.
-    """
-
-    grams: tuple[Bag, ...]
-    keywords: Bag
-    subtrees: Bag
-    flows: Bag
-
-    @property
-    def length(self) -> int:
-        """Number of tokens."""
-        return self.grams[0].total
-
-    @property
-    def totals(self) -> tuple[float, ...]:
-        """Number of n-grams of each order."""
-        return tuple([order.total for order in self.grams])
-
-    @property
-    def weight(self) -> float:
-        """Weight of all tokens together."""
-        return _weigh(self.length, self.keywords.total)
 
 
 class Counts(NamedTuple):
@@ -168,22 +142,13 @@ def counts(reference: str, prediction: str, lang: str, mode: Mode = "fixed") -> 
     return _compat_counts(theirs, ours) if mode == "compat" else _fixed_counts(theirs, ours)
 
 
-def _analysed(text: str, lang: str, mode: Mode) -> _Text:
+def _analysed(text: str, lang: str, mode: Mode) -> Analysed:
     return (_remembered if len(text) <= REMEMBERED else _analyse)(text, lang, mode)
 
 
-def _analyse(text: str, lang: str, mode: Mode) -> _Text:
-    """Analyse a text."""
+def _analyse(text: str, lang: str, mode: Mode) -> Analysed:
     text = text.strip() if len(text) <= LONGEST else ""
-    words = text.split() if mode == "compat" else lexemes(text)
-    analysis = (compat if mode == "compat" else flows).analyse(text, lang)
-    keywords = KEYWORDS[lang]
-    return _Text(
-        grams(words),
-        bag([word for word in words if word in keywords]),
-        bag(analysis.subtrees),
-        bag(analysis.flows),
-    )
+    return (pure if native.missing() else native).analyse(text, lang, mode)
 
 
 # A reference that many answers are compared with is analysed once.
@@ -195,52 +160,47 @@ def forget() -> None:
     _remembered.cache_clear()
 
 
-def _compat_counts(reference: _Text, prediction: _Text) -> Counts:
+def _compat_counts(reference: Analysed, prediction: Analysed) -> Counts:
     """Count as the package does; see docs/codebleu.md for what is wrong with it.
 
     The weighted n-grams are a recall, and their brevity penalty compares the prediction with a
     reference of 2 tokens; subtrees of the reference count without clipping.
     """
-    matched, weighted = _matched(reference, prediction)
-    ours, theirs = prediction.subtrees.counts, reference.subtrees.counts
+    *grams, keywords, subtrees, flows = prediction.shared(reference, False)
+    ours, theirs = prediction.totals, reference.totals
+    words, *longer = theirs[:4]
     return Counts(
         "compat",
-        Matches(matched, _at_least_one(prediction.totals), reference.length, prediction.length),
+        Matches(tuple(grams), _at_least_one(ours[:4]), words, ours[0]),
         Matches(
-            (weighted, *matched[1:]),
-            _at_least_one((reference.weight, *reference.totals[1:])),
+            (_weigh(grams[0], keywords), *grams[1:]),
+            _at_least_one((_weigh(words, theirs[4]), *longer)),
             2,
-            prediction.length,
+            ours[0],
         ),
-        (sum([theirs[tree] for tree in theirs.keys() & ours.keys()]), reference.subtrees.total),
-        (reference.flows.shared(prediction.flows), reference.flows.total),
+        (subtrees, theirs[5]),
+        (flows, theirs[6]),
     )
 
 
-def _fixed_counts(reference: _Text, prediction: _Text) -> Counts:
+def _fixed_counts(reference: Analysed, prediction: Analysed) -> Counts:
     """Count precision of n-grams with a brevity penalty, and F1 of subtrees and flows.
 
     The F1 score of two bags is twice what they share over what they hold together.
     """
-    matched, weighted = _matched(reference, prediction)
-    lengths = (reference.length, prediction.length)
+    *grams, keywords, subtrees, flows = prediction.shared(reference, True)
+    ours, theirs = prediction.totals, reference.totals
+    words, *longer = ours[:4]
+    lengths = (theirs[0], words)
     return Counts(
         "fixed",
-        Matches(matched, prediction.totals, *lengths),
-        Matches((weighted, *matched[1:]), (prediction.weight, *prediction.totals[1:]), *lengths),
-        _f1(reference.subtrees, prediction.subtrees),
-        _f1(reference.flows, prediction.flows),
+        Matches(tuple(grams), ours[:4], *lengths),
+        Matches(
+            (_weigh(grams[0], keywords), *grams[1:]), (_weigh(words, ours[4]), *longer), *lengths
+        ),
+        (2 * subtrees, ours[5] + theirs[5]),
+        (2 * flows, ours[6] + theirs[6]),
     )
-
-
-def _f1(reference: Bag, prediction: Bag) -> tuple[int, int]:
-    return 2 * reference.shared(prediction), reference.total + prediction.total
-
-
-def _matched(reference: _Text, prediction: _Text) -> tuple[tuple[float, ...], float]:
-    """Return how many n-grams match at each order, and the weight of the matching words."""
-    matched = tuple(map(Bag.shared, prediction.grams, reference.grams))
-    return matched, _weigh(matched[0], prediction.keywords.shared(reference.keywords))
 
 
 def _weigh(words: int, keywords: int) -> float:

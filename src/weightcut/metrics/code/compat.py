@@ -34,7 +34,7 @@ from weightcut.metrics.code.dataflow import (
 from weightcut.metrics.code.languages import encode, grammar, parse
 from weightcut.metrics.code.set_order import in_set_order
 from weightcut.metrics.code.stripping import strip_comments
-from weightcut.metrics.code.tree import Node, Reader, Tree, read, reader
+from weightcut.metrics.code.tree import Node, Reader, read, reader
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Rules:
     repeat: tuple[str, ...] = ("while_statement",)
     first: tuple[str, ...] = ()
     bare_else: bool = True
+    defines_by_position: bool = False
 
 
 _C_SHARP = Rules(
@@ -61,6 +62,7 @@ _C_SHARP = Rules(
     again_after="local_variable_declaration",
     each=("for_each_statement",),
     each_fields=("left", "right", "body"),
+    defines_by_position=True,
 )
 RULES = {
     "python": Rules(
@@ -100,7 +102,7 @@ RULES = {
 
 
 @cache
-def _special(lang: str) -> dict[int, str]:
+def roles(lang: str) -> dict[int, str]:
     """Return, for each kind of node that is more than its tokens, the method that reads it."""
     rules = RULES[lang]
     methods = {
@@ -122,8 +124,9 @@ def _first(lang: str) -> frozenset[int]:
 
 
 @cache
-def _reader(lang: str) -> Reader:
-    return reader(grammar(lang), frozenset(_special(lang)), whole=False)
+def reader_of(lang: str) -> Reader:
+    """Return how trees of the language are read."""
+    return reader(grammar(lang), frozenset(roles(lang)), whole=False)
 
 
 def analyse(text: str, lang: str) -> Analysis:
@@ -131,51 +134,49 @@ def analyse(text: str, lang: str) -> Analysis:
     stripped = strip_comments(text, lang)
     # In a text with wide characters that package cuts its tokens in the wrong places, so that even
     # literal tokens come out as names.
-    tree = read(parse(encode(stripped), lang), _reader(lang), literals=not stripped.isascii())
+    tree = read(parse(encode(stripped), lang), reader_of(lang), literals=not stripped.isascii())
     entries: list[Entry] = []
     flows: Flows = ()
     try:
-        run = _Run(tokens(tree, _names(stripped, tree), grammar(lang)), lang)
+        run = _Run(tokens(tree, names(stripped, tree.starts, tree.ends), grammar(lang)), lang)
         run.visit(tree.root, {}, entries)
-        flows = normalized(entries, in_set_order)
+        flows = normalized(entries, run.budget, in_set_order)
     except (Undefined, RecursionError):
         pass
     return Analysis(tree.subtrees, flows)
 
 
-def _names(text: str, tree: Tree) -> list[str]:
+def names(text: str, token_starts: list[int], token_ends: list[int]) -> list[str]:
     """Return the tokens' texts; that package takes bytes for characters, and joins lines."""
     if text.isascii():
-        names = [text[a:b] for a, b in zip(tree.starts, tree.ends, strict=True)]
-        return (
-            [name.replace("\n", "") for name in names] if any("\n" in n for n in names) else names
-        )
+        spans = zip(token_starts, token_ends, strict=True)
+        return [text[a:b].replace("\n", "") for a, b in spans]
     data = encode(text)
     lines = text.split("\n")
     starts = [0]
     for line in data.split(b"\n"):
         starts.append(starts[-1] + len(line) + 1)
-    names = []
+    found = []
     row = 0
-    for start, end in zip(tree.starts, tree.ends, strict=True):
+    for start, end in zip(token_starts, token_ends, strict=True):
         while starts[row + 1] <= start:
             row += 1
         last = row
         while starts[last + 1] <= end:
             last += 1
         if row == last:
-            names.append(lines[row][start - starts[row] : end - starts[row]])
+            found.append(lines[row][start - starts[row] : end - starts[row]])
         else:
             tail = lines[last][: end - starts[last]]
-            names.append("".join([lines[row][start - starts[row] :], *lines[row + 1 : last], tail]))
-    return names
+            found.append("".join([lines[row][start - starts[row] :], *lines[row + 1 : last], tail]))
+    return found
 
 
 class _Run:
     """One walk through a skeleton; a state says where each name was set last."""
 
     def __init__(self, known: Tokens, lang: str) -> None:
-        grammar_, self.rules, self.special = grammar(lang), RULES[lang], _special(lang)
+        grammar_, self.rules, self.special = grammar(lang), RULES[lang], roles(lang)
         self.tokens = known
         self.first = _first(lang)
         self.budget = Budget()
@@ -191,40 +192,28 @@ class _Run:
             return
         self.budget.spend(1 + node.last - node.first)
         if not node.special:
-            run_of_tokens(self.tokens, node.first, node.last, states, out)
+            run_of_tokens(self.tokens, node.first, node.last, states, out, self.budget)
             return
-        children = node.children
-        if node.kind in self.special and children:
+        self.budget.down()
+        if node.children and node.kind in self.special:
             getattr(self, self.special[node.kind])(node, states, out)
-            return
-        if self.first:
-            at_first = [child for child in children if child.kind in self.first]
-            if at_first:
-                self.out_of_order(node, at_first, states, out)
-                return
-        position = node.first
-        for child in children:
-            if child.special:
-                if position < child.first:
-                    run_of_tokens(self.tokens, position, child.first, states, out)
-                self.visit(child, states, out)
-                position = child.last
-        if position < node.last:
-            run_of_tokens(self.tokens, position, node.last, states, out)
+        else:
+            self.walk(node, states, out)
+        self.budget.up()
 
-    def out_of_order(
-        self, node: Node, at_first: list[Node], states: States, out: list[Entry]
-    ) -> None:
-        for child in at_first:
+    def walk(self, node: Node, states: States, out: list[Entry]) -> None:
+        """Go through what is under a node from left to right, comprehensions' clauses first."""
+        early = [child for child in node.children if child.kind in self.first]
+        for child in early:
             self.visit(child, states, out)
         position = node.first
         for child in node.children:
             if child.special:
-                run_of_tokens(self.tokens, position, child.first, states, out)
-                if child not in at_first:
+                run_of_tokens(self.tokens, position, child.first, states, out, self.budget)
+                if child not in early:
                     self.visit(child, states, out)
                 position = child.last
-        run_of_tokens(self.tokens, position, node.last, states, out)
+        run_of_tokens(self.tokens, position, node.last, states, out, self.budget)
 
     def link(
         self,
@@ -256,7 +245,7 @@ class _Run:
 
     def define(self, node: Node, states: States, out: list[Entry]) -> None:
         name, value = node.by_field(self.field("name", -1)), node.by_field(self.field("value", -1))
-        if self.rules is _C_SHARP:
+        if self.rules.defines_by_position:
             name = node.children[0]
             value = node.children[1] if len(node.children) == 2 else None
         if name is None:
@@ -342,7 +331,7 @@ class _Run:
         self, node: Node, body: Callable[[States, list[Entry]], None], states: States
     ) -> list[Entry]:
         seen = self.seen.setdefault(id(node), [])
-        return merge(two_rounds(body, states, seen, self.budget), in_set_order)
+        return merge(two_rounds(body, states, seen, self.budget), self.budget, in_set_order)
 
     def each(self, node: Node, states: States, out: list[Entry]) -> None:
         target, value, block = (
@@ -382,4 +371,4 @@ class _Run:
                 step = child.by_field(self.field("update", -1))
                 if step is not None and self.rules.again_after == "for_clause":
                     self.visit(step, states, entries)
-        out += merge(entries, in_set_order)
+        out += merge(entries, self.budget, in_set_order)

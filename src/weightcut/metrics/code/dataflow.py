@@ -17,6 +17,7 @@ from weightcut.metrics.code.tree import Node, Tree
 
 COMES_FROM, COMPUTED_FROM = 0, 1
 BUDGET = 2_000_000  # steps after which a text is held to have no flow; about a second
+DEEPEST = 120  # visits inside each other, likewise: within the recursion limit of Python
 
 States = dict[str, tuple[int, ...]]
 Flows = Sequence[tuple[int, ...]]
@@ -69,8 +70,9 @@ def tokens(tree: Tree, names: Sequence[str], grammar: Grammar) -> Tokens:
 class Budget:
     """Counts steps, so that no text can make the walk last."""
 
-    def __init__(self, steps: int = BUDGET) -> None:
+    def __init__(self, steps: int = BUDGET, deepest: int = DEEPEST) -> None:
         self.left = steps
+        self.depth = deepest
 
     def spend(self, steps: int) -> None:
         """Take steps off; raises Undefined when none are left."""
@@ -78,13 +80,27 @@ class Budget:
         if self.left < 0:
             raise Undefined
 
+    def down(self) -> None:
+        """Go one visit deeper; raises Undefined where that is too deep."""
+        if self.depth == 0:
+            raise Undefined
+        self.depth -= 1
 
-def run_of_tokens(tokens: Tokens, first: int, last: int, states: States, out: list[Entry]) -> None:
+    def up(self) -> None:
+        """Come back from a visit."""
+        self.depth += 1
+
+
+def run_of_tokens(
+    tokens: Tokens, first: int, last: int, states: States, out: list[Entry], budget: Budget
+) -> None:
     """Go through tokens read one after the other: each name comes from where it was set."""
     for place, name, variable, identifier in tokens.rows[first:last]:
         if variable:
             known = states.get(name)
             if known is not None:
+                if len(known) > 1:
+                    budget.spend(len(known))
                 out.append((place, name, COMES_FROM, (name,), known))
             else:
                 if identifier:
@@ -106,15 +122,18 @@ _place = itemgetter(0)
 Union = Callable[[Sequence[str]], tuple[str, ...]]
 
 
-def merge(entries: Iterable[Entry], union: Union = unique) -> list[Entry]:
+def merge(entries: Iterable[Entry], budget: Budget, union: Union = unique) -> list[Entry]:
     """Join the flows into one token that a loop, read twice, gives twice."""
     merged: dict[tuple[int, str, int], Entry] = {}
     for entry in entries:
         key = entry[:3]
-        before = merged.setdefault(key, entry)
-        if before is not entry and (entry[3] or before[3]):
-            names = union((*before[3], *entry[3]))
-            merged[key] = (*key, names, tuple(dict.fromkeys((*before[4], *entry[4]))))
+        before = merged.get(key)
+        if before is None:
+            merged[key] = entry
+        elif entry[3] or before[3]:
+            names, places = (*before[3], *entry[3]), (*before[4], *entry[4])
+            budget.spend(len(names) + len(places))
+            merged[key] = (*key, union(names), tuple(dict.fromkeys(places)))
     return sorted(merged.values(), key=_place)
 
 
@@ -126,6 +145,7 @@ def join(branches: Sequence[States], budget: Budget) -> States:
         for name, places in states.items():
             before = joined.setdefault(name, places)
             if before != places:
+                budget.spend(len(before) + len(places))
                 joined[name] = tuple(sorted({*before, *places}))
     return joined
 
@@ -158,7 +178,7 @@ def two_rounds(
     return entries
 
 
-def normalized(entries: list[Entry], union: Union = unique) -> Flows:
+def normalized(entries: list[Entry], budget: Budget, union: Union = unique) -> Flows:
     """Return the flows' shapes: relation and variables, numbered as they appear in the text.
 
     Tokens from which nothing comes and that come from nothing are left out.
@@ -173,11 +193,11 @@ def normalized(entries: list[Entry], union: Union = unique) -> Flows:
     for place, name, relation, names, _ in entries:
         if place in used:
             before = by_place.get(place)
-            by_place[place] = (
-                (name, relation, names)
-                if before is None
-                else (before[0], before[1], union((*before[2], *names)))
-            )
+            if before is not None:
+                names = (*before[2], *names)
+                budget.spend(len(names))
+                name, relation, names = before[0], before[1], union(names)
+            by_place[place] = (name, relation, names)
     numbers: dict[str, int] = {}
     shapes = []
     for name, relation, names in by_place.values():

@@ -123,7 +123,8 @@ def _first(lang: str) -> frozenset[int]:
 
 
 @cache
-def _reader(lang: str) -> Reader:
+def reader_of(lang: str) -> Reader:
+    """Return how trees of the language are read."""
     return reader(grammar(lang), _special(lang), whole=True)
 
 
@@ -173,14 +174,15 @@ def analyse(text: str, lang: str) -> Analysis:
     if not text.strip():
         return Analysis((), ())
     root, data, wrapped = best_parse(encode(text), lang)
-    tree = read(root, _reader(lang), fragment=wrapped)
+    tree = read(root, reader_of(lang), fragment=wrapped)
     names = [
         data[a:b].decode("utf-8", "replace") for a, b in zip(tree.starts, tree.ends, strict=True)
     ]
     entries: list[Entry] = []
     try:
-        _Run(tokens(tree, names, grammar(lang)), lang).visit(tree.root, {}, entries)
-        return Analysis(tree.subtrees, normalized(entries))
+        run = _Run(tokens(tree, names, grammar(lang)), lang)
+        run.visit(tree.root, {}, entries)
+        return Analysis(tree.subtrees, normalized(entries, run.budget))
     except (Undefined, RecursionError):
         return Analysis(tree.subtrees, ())
 
@@ -202,13 +204,17 @@ class _Run:
         """Add the flows under a node to `out` and bring `states` up to date."""
         if node.first == node.last:
             return
-        if not node.special or node.kind not in self.special:
+        self.budget.down()
+        if node.special and node.children and node.kind in self.special:
+            self.role(node, self.names[node.kind], states, out)
+        else:
             self.walk(node, states, out)
-            return
-        kind, rules = self.names[node.kind], self.rules
-        if not node.children:
-            self.walk(node, states, out)
-        elif kind in rules.define or kind in rules.assign:
+        self.budget.up()
+
+    def role(self, node: Node, kind: str, states: States, out: list[Entry]) -> None:
+        """Read a node of a kind that the rules know."""
+        rules = self.rules
+        if kind in rules.define or kind in rules.assign:
             self.assign(node, kind, states, out)
         elif kind in rules.branch:
             self.branch(node, states, out)
@@ -216,18 +222,16 @@ class _Run:
             self.loop(node, lambda states, out: self.each(node, kind, states, out), states, out)
         elif kind in rules.again:
             self.loop(node, lambda states, out: self.walk(node, states, out), states, out)
-        elif kind in rules.update:
+        else:
             self.walk(node, states, out)
             if self.updates(node):
                 self.link(node, node, COMPUTED_FROM, states, out)
-        else:
-            self.walk(node, states, out)
 
     def walk(self, node: Node, states: States, out: list[Entry]) -> None:
         """Go through what is under a node from left to right, comprehensions' clauses first."""
         self.budget.spend(1 + node.last - node.first)
         if not node.special:
-            run_of_tokens(self.tokens, node.first, node.last, states, out)
+            run_of_tokens(self.tokens, node.first, node.last, states, out, self.budget)
             return
         early: list[Node] = []
         if self.first:
@@ -238,12 +242,12 @@ class _Run:
         for child in node.children:
             if child.special:
                 if position < child.first:
-                    run_of_tokens(self.tokens, position, child.first, states, out)
+                    run_of_tokens(self.tokens, position, child.first, states, out, self.budget)
                 if child not in early:
                     self.visit(child, states, out)
                 position = child.last
         if position < node.last:
-            run_of_tokens(self.tokens, position, node.last, states, out)
+            run_of_tokens(self.tokens, position, node.last, states, out, self.budget)
 
     def field(self, node: Node, name: str) -> Node | None:
         """Return the child of that field; without a name, the value that stands after '='."""
@@ -332,4 +336,4 @@ class _Run:
         out: list[Entry],
     ) -> None:
         seen = self.seen.setdefault(id(node), [])
-        out += merge(two_rounds(body, states, seen, self.budget))
+        out += merge(two_rounds(body, states, seen, self.budget), self.budget)

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from itertools import count
 from typing import TYPE_CHECKING
 
 from weightcut.errors import UsageError, nearest
@@ -13,6 +14,8 @@ from weightcut.errors import UsageError, nearest
 if TYPE_CHECKING:
     import tree_sitter
 
+SHORT = 10_000  # bytes; whatever is in them, parsing them takes no more than tenths of a second
+PATIENCE = 50_000  # reports of the parser, one in a hundred steps: about a second
 ERROR_KIND = 0xFFFF  # tree-sitter's symbol of an ERROR node, which no grammar lists
 
 LANGUAGES = ("python", "java", "c_sharp", "javascript", "cpp", "go")
@@ -87,13 +90,28 @@ _parsers = _Parsers()
 
 
 def parse(source: bytes, lang: str) -> tree_sitter.Node:
-    """Return the root of the syntax tree; a text that is not a program gets ERROR nodes."""
+    """Return the root of the syntax tree; a text that is not a program gets ERROR nodes.
+
+    Recovery from errors takes tree-sitter a time that grows with the square of the text's length.
+    A long text that it cannot finish within PATIENCE is therefore taken for one single error.
+    """
     parser = _parsers.by_language.get(lang)
     if parser is None:
         from tree_sitter import Parser
 
         parser = _parsers.by_language[lang] = Parser(grammar(lang).language)
-    return parser.parse(source).root_node
+    if len(source) <= SHORT:
+        return parser.parse(source).root_node
+    reports = count(1)
+    try:
+        tree = parser.parse(
+            lambda start, _: source[start : start + SHORT],
+            progress_callback=lambda *_: next(reports) > PATIENCE,
+        )
+    except ValueError:  # given up
+        parser.reset()
+        tree = parser.parse(b"\0")
+    return tree.root_node
 
 
 def encode(text: str) -> bytes:

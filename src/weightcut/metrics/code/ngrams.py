@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 EPSILON = 0.1  # Chen & Cherry (2014), method 1: what no match at all counts at an order
 
-# Longest first: an operator is one token however it is spaced.
-_LEXEME = re.compile(
-    r"\w+|>>>=|\*\*=|//=|<<=|>>=|>>>|===|!==|\.\.\.|<=>|&&=|\|\|=|\?\?=|&\^=|->|=>|:=|::|\*\*|//|"
-    r"<<|>>|<=|>=|==|!=|&&|\|\||\?\?|\?\.|\+\+|--|<-|&\^|[-+*/%@&|^]=|\S"
-)
+# An operator is one token however it is spaced; the longest that fits.
+_SIGNS = """
+    >>>= **= //= <<= >>= >>> === !== ... <=> &&= ||= ??= &^= -> => := :: ** // << >> <= >= == !=
+    && || ?? ?. ++ -- <- &^ -= += *= /= %= @= &= |= ^="""
+OPERATORS = tuple(_SIGNS.split())
+_LEXEME = re.compile("|".join([r"\w+", *map(re.escape, OPERATORS), r"\S"]))
 
 
 def lexemes(text: str) -> list[str]:

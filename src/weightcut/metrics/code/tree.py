@@ -259,6 +259,8 @@ def _read_any(root: tree_sitter.Node, reader: Reader, fragment: bool, literals: 
                 inner = [shape + (field << 16)]
             else:
                 inner = items[1:]
+            if flags & _TOKEN:
+                children, special = [], False
             below = Node(kind, field, first, last, children, special)
             kind, field, flags, first, mark, detail, special, children, items = stack.pop()
             items += inner
