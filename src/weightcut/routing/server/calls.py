@@ -31,11 +31,10 @@ class Call:
 
     @property
     def text(self) -> str:
-        """The prompt as the router reads it: what the user wrote."""
+        """The prompt as the router reads it, and as `weightcut router table` writes it."""
         if not self.messages:
             return self.prompt
-        said = [m["content"] for m in self.messages if m["role"] == "user"]
-        return "\n".join(said or [m["content"] for m in self.messages])
+        return "\n\n".join(message["content"] for message in self.messages)
 
     @property
     def size(self) -> int:

@@ -82,7 +82,6 @@ def _diff(path: Path, promise: Promise) -> str:
     data: dict[str, Any] = json.loads(before)
     head = {name: data.pop(name) for name in ("format", "version", "digest")}
     told = {**asdict(promise), "says": promise.says, "from": "the shadow sample"}
-    told.pop("allowance")
     data["allowance"] = promise.allowance
     data["promise"] = {**data["promise"], **told}
     head["digest"] = digest(data)

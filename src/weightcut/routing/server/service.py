@@ -79,7 +79,8 @@ class Service:
         self.admission = Admission(config.limits.running)
         self.dispatcher = Dispatcher(pool, config.timeouts, config.retries)
         self.prices = _prices(router, self.variants, config)
-        self.cost_unit = config.cost_unit
+        trained = router.trained if router else {}
+        self.cost_unit = config.cost_unit or str(trained.get("cost_unit", ""))
         self.draining = False
 
     def describe(self) -> dict[str, Any]:

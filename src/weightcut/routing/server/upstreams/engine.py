@@ -7,6 +7,7 @@ import itertools
 import json
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
+from typing import NamedTuple
 
 from weightcut.engines.engine import Progress
 from weightcut.errors import UsageError, WeightcutError
@@ -24,6 +25,13 @@ _LONG = 16_384
 """Characters beyond which a prompt is tokenized in a thread."""
 
 
+class Rendered(NamedTuple):
+    """A prompt with its chat template applied, and its ids."""
+
+    prompt: str
+    ids: list[int]
+
+
 class LocalEngine:
     """Requests share the engine's batch where the engine can; else they are answered in turn."""
 
@@ -38,7 +46,7 @@ class LocalEngine:
         self._batch, self._cache_tokens = slots, cache_tokens
         self._context = _context(artifact)
         self._numbers = itertools.count()
-        self._encoded: OrderedDict[str, list[int]] = OrderedDict()
+        self._encoded: OrderedDict[str, Rendered] = OrderedDict()
         self._tokenizer: Tokenizer | None = None
         self._process: EngineProcess | None = None
 
@@ -88,7 +96,7 @@ class LocalEngine:
 
     async def prompt_tokens(self, call: Call) -> int | None:
         """Return how many tokens the prompt has."""
-        return len(await self._encode(call))
+        return len((await self._encode(call)).ids)
 
     async def close(self) -> None:
         """End the process; answers in the making are lost."""
@@ -97,7 +105,7 @@ class LocalEngine:
             self._process = None
 
     async def _request(self, call: Call) -> Request:
-        ids = await self._encode(call)
+        prompt, ids = await self._encode(call)
         room = min(call.max_tokens, self._context - len(ids))
         if self._process is not None and self._process.ready["batches"]:
             room = min(room, self._cache_tokens - len(ids) - 64)
@@ -108,7 +116,7 @@ class LocalEngine:
         assert self._tokenizer is not None
         return Request(
             id=f"{call.id}-{next(self._numbers)}",
-            prompt="",
+            prompt=prompt,
             prompt_ids=tuple(ids),
             max_new_tokens=room,
             stop=call.stop,
@@ -160,8 +168,8 @@ class LocalEngine:
             for token, logprob in tokens
         )
 
-    async def _encode(self, call: Call) -> list[int]:
-        """Return the prompt's ids; those of a prompt that was just counted are at hand."""
+    async def _encode(self, call: Call) -> Rendered:
+        """Return the prompt as the model reads it; one that was just counted is at hand."""
         key = f"{call.id}:{len(call.sofar)}"
         found = self._encoded.get(key)
         if found is None:
@@ -174,19 +182,21 @@ class LocalEngine:
                 self._encoded.popitem(last=False)
         return found
 
-    def _tokenize(self, call: Call) -> list[int]:
+    def _tokenize(self, call: Call) -> Rendered:
         tokenizer = self._tokenizer
         assert tokenizer is not None
+        chat = bool(call.messages) and tokenizer.has_chat_template
         if not call.messages:
-            return tokenizer.encode(call.prompt + call.sofar, special=True)
-        if not tokenizer.has_chat_template:
+            prompt = call.prompt + call.sofar
+        elif not chat:
             said = "\n".join(message["content"] for message in call.messages)
-            return tokenizer.encode(f"{said}\n{call.sofar}", special=True)
-        try:
-            prompt = tokenizer.chat(call.messages, prefill=call.sofar)
-        except UsageError as error:
-            raise CallRefused(str(error.cause)) from error
-        return tokenizer.encode(prompt, special=False)
+            prompt = f"{said}\n{call.sofar}"
+        else:
+            try:
+                prompt = tokenizer.chat(call.messages, prefill=call.sofar)
+            except UsageError as error:
+                raise CallRefused(str(error.cause)) from error
+        return Rendered(prompt, tokenizer.encode(prompt, special=not chat))
 
 
 def _context(artifact: Artifact) -> int:

@@ -1,0 +1,179 @@
+"""Engines that the server runs itself: batches, cancelling, crashes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from tests.families import WORDS, make_family
+from tests.integration.openvino_models import artifact, export
+
+from weightcut.engines.openvino import OpenVINOEngine
+from weightcut.errors import BrokenInput, UsageError
+from weightcut.models.scripted import ScriptedModel
+from weightcut.models.tokenizer import load_tokenizer
+from weightcut.records import Named, Request
+from weightcut.routing.server.calls import Call, Chunk
+from weightcut.routing.server.config import parse_config
+from weightcut.routing.server.upstreams.engine import LocalEngine
+from weightcut.routing.server.upstreams.make import make_upstreams
+from weightcut.routing.server.upstreams.upstream import CallRefused, PromptTooLong, UpstreamError
+
+T = TypeVar("T")
+OPTIONS = {"precision": "f32", "kv_cache": "f32", "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("llama")
+    (root / "out").mkdir()
+    export(make_family("llama-tied", root / "hf"), root / "out")
+    return root / "out"
+
+
+def engine(folder: Path, slots: int = 4, tokens: int = 1024) -> LocalEngine:
+    named = Named(kind="openvino", settings=OPTIONS)
+    return LocalEngine("light", artifact(folder), named, slots, tokens)
+
+
+def using(upstream: LocalEngine, what: Callable[[LocalEngine], Awaitable[T]]) -> T:
+    async def run() -> T:
+        await upstream.start()
+        try:
+            return await what(upstream)
+        finally:
+            await upstream.close()
+
+    return asyncio.run(run())
+
+
+async def collect(upstream: LocalEngine, call: Call) -> list[Chunk]:
+    return [chunk async for chunk in upstream.stream(call)]
+
+
+def prompts(count: int) -> list[str]:
+    words = WORDS.split(" ")
+    return [" ".join(words[3 * i : 3 * i + 5 + i]) for i in range(count)]
+
+
+def test_answers_that_share_a_batch_are_those_of_the_engine_alone(folder: Path) -> None:
+    texts = prompts(7)
+    tokenizer = load_tokenizer(folder)
+    requests = [
+        Request(
+            id=str(i),
+            prompt="",
+            prompt_ids=tuple(tokenizer.encode(text, special=True)),
+            max_new_tokens=20 + i,
+            stop_ids=tokenizer.stop_ids,
+        )
+        for i, text in enumerate(texts)
+    ]
+    with OpenVINOEngine.model_validate(OPTIONS).open(artifact(folder)) as session:
+        alone = {made.request_id: made for made in session.generate(requests)}
+
+    async def ask(upstream: LocalEngine) -> list[list[Chunk]]:
+        calls = [
+            Call(id=str(i), prompt=text, max_tokens=20 + i, logprobs=0)
+            for i, text in enumerate(texts)
+        ]
+        return await asyncio.gather(*(collect(upstream, call) for call in calls))
+
+    for index, chunks in enumerate(using(engine(folder), ask)):
+        wanted = alone[str(index)]
+        assert "".join(chunk.text for chunk in chunks) == wanted.text
+        last = chunks[-1]
+        assert last.finish == wanted.finish_reason
+        assert last.completion_tokens == len(wanted.token_ids)
+        assert last.prompt_tokens == len(requests[index].prompt_ids)
+        assert last.mean_logprob == pytest.approx(wanted.mean_logprob, abs=1e-3)
+        assert len(chunks) > 5
+
+
+def test_an_answer_that_is_given_up_frees_its_place(folder: Path) -> None:
+    async def ask(upstream: LocalEngine) -> None:
+        # The cache has room for one such answer at a time.
+        for _ in range(5):
+            call = Call(id="a", prompt="import", max_tokens=120)
+            async with aclosing(upstream.stream(call)) as chunks:
+                await anext(chunks)
+        made = await asyncio.wait_for(
+            collect(upstream, Call(id="b", prompt="import", max_tokens=120)), 20
+        )
+        assert made[-1].finish
+
+    using(engine(folder, slots=2, tokens=256), ask)
+
+
+def test_a_prompt_without_room_is_refused(folder: Path) -> None:
+    async def ask(upstream: LocalEngine) -> None:
+        with pytest.raises(PromptTooLong):
+            await collect(upstream, Call(id="a", prompt=WORDS * 3, max_tokens=5))
+
+    using(engine(folder, tokens=96), ask)
+
+
+def test_a_killed_engine_fails_its_answers_and_comes_back(folder: Path) -> None:
+    async def ask(upstream: LocalEngine) -> None:
+        call = Call(id="a", prompt="import", max_tokens=1)
+        wanted = await collect(upstream, call)
+        stream = upstream.stream(Call(id="b", prompt="import", max_tokens=900))
+        await anext(stream)
+        assert upstream._process is not None
+        os.kill(upstream._process.pid, signal.SIGKILL)
+        with pytest.raises(UpstreamError, match="its process has ended"):
+            async for _ in stream:
+                pass
+        with pytest.raises(UpstreamError, match="does not run"):
+            await collect(upstream, call)
+        assert await upstream.healthy()
+        assert await collect(upstream, call) == wanted
+
+    using(engine(folder), ask)
+
+
+def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
+    (tmp_path / "openvino_model.xml").write_text("<net>")
+    (tmp_path / "tokenizer.json").write_text("{}")
+
+    async def nothing(_upstream: LocalEngine) -> None:
+        raise AssertionError("it started")
+
+    with pytest.raises(BrokenInput):
+        using(engine(tmp_path), nothing)
+
+
+def test_an_engine_without_a_batch_answers_one_after_the_other(tmp_path: Path) -> None:
+    ScriptedModel(answers={"add": "return a + b\n"}).save(tmp_path)
+    settings = {"kind": "engine", "artifact": str(tmp_path), "engine": "scripted"}
+    found = make_upstreams(parse_config({"variants": {"light": settings}}, "test"))["light"][0]
+    assert isinstance(found, LocalEngine)
+
+    async def ask(upstream: LocalEngine) -> None:
+        messages = ({"role": "user", "content": "add"},)
+        calls = [Call(id=str(i), messages=messages) for i in range(5)]
+        for chunks in await asyncio.gather(*(collect(upstream, call) for call in calls)):
+            assert "".join(chunk.text for chunk in chunks) == "return a + b\n"
+            assert chunks[-1].finish == "stop"
+        with pytest.raises(CallRefused, match="log-probabilities"):
+            await collect(upstream, Call(id="l", messages=messages, logprobs=0))
+
+    using(found, ask)
+
+
+def test_an_engine_with_wrong_options_is_refused_before_it_starts(tmp_path: Path) -> None:
+    ScriptedModel().save(tmp_path)
+    base = {"kind": "engine", "artifact": str(tmp_path)}
+    for more, said in (
+        ({"engine": "openvino"}, "does not open scripted"),
+        ({"engine": "scripted", "options": {"warp": 9}}, "options.warp"),
+        ({"engine": "nothing"}, "unknown engine"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            make_upstreams(parse_config({"variants": {"light": base | more}}, "test"))
