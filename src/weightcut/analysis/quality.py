@@ -22,7 +22,9 @@ from weightcut.analysis.statistics import (
     wilson,
 )
 
-DEFECTS = frozenset({"degenerate", "repetition", "token_limit"})
+DEFECTS = frozenset({"degenerate", "regression", "repetition", "token_limit"})
+PASS_AT = (10, 100)
+"""The k of pass@k that are told beside 1 and the number of answers, where there are so many."""
 LIKELIHOOD_METRICS = ("perplexity", "bits_per_byte", "top1_agreement")
 _PER_TOKEN = {
     "kl": "kl",
@@ -69,8 +71,9 @@ def summarize(scores: Scores, settings: Settings, *, baseline: bool) -> dict[str
         else:
             summary[metric] = float(column.mean())
     answers = min(map(len, scores.by_sample.get("passed", {"": ()}).values()))
-    if answers > 1:
-        summary[f"pass@{answers}"] = _pass_at_k(scores, answers, settings)
+    for k in sorted({answers, *PASS_AT}):
+        if 1 < k <= answers:
+            summary[f"pass@{k}"] = _pass_at_k(scores, k, settings)
     return summary
 
 
@@ -80,26 +83,28 @@ def _pass_at_k(scores: Scores, k: int, settings: Settings) -> dict[str, float | 
     for answers in scores.by_sample["passed"].values():
         n, passed = len(answers), round(sum(answers))
         chances.append(1 - math.comb(n - passed, k) / math.comb(n, k))
-    low, high = mean_interval(np.array(chances), settings.confidence, settings.seed)
+    low, high = _ends(np.array(chances), settings)
     return {"value": math.fsum(chances) / len(chances), "low": low, "high": high}
 
 
 def share_interval(scores: Scores, metric: str, settings: Settings) -> dict[str, float | None]:
     """Return the mean over samples of a metric in 0..1, with its interval.
 
-    Wilson's for yes/no with one answer per sample, else the bootstrap over samples.
+    Wilson's where every sample's mean is 0 or 1, else the bootstrap over samples.
     """
     column = np.array(list(scores.column(metric).values()))
-    value, n = float(column.mean()), len(column)
-    low: float | None
-    high: float | None
-    if scores.single(metric) and np.isin(column, (0.0, 1.0)).all():
-        low, high = wilson(round(float(column.sum())), n, settings.confidence)
-    elif n < 2:
-        low = high = None
-    else:
-        low, high = mean_interval(column, settings.confidence, settings.seed)
-    return {"value": value, "low": low, "high": high}
+    low, high = _ends(column, settings)
+    return {"value": float(column.mean()), "low": low, "high": high}
+
+
+def _ends(column: Floats, settings: Settings) -> tuple[float | None, float | None]:
+    """Return the interval of a mean of values in 0..1, one for each sample."""
+    # Resampling values that are all 0, or all 1, would claim certainty.
+    if np.isin(column, (0.0, 1.0)).all():
+        return wilson(round(float(column.sum())), len(column), settings.confidence)
+    if len(column) < 2:
+        return None, None
+    return mean_interval(column, settings.confidence, settings.seed)
 
 
 def _summarize_likelihood(scores: Scores, settings: Settings, *, baseline: bool) -> dict[str, Any]:
@@ -138,9 +143,9 @@ def _exp(value: float | None) -> float | None:
 def retention(baseline: Scores, variant: Scores, metric: str, settings: Settings) -> Ratio:
     """Return how much of the baseline's quality is left, 1 meaning all, higher is better.
 
-    Shares and scores: variant over baseline. Defects (degenerate, repetition, token limit): the
-    shares of answers without them. Perplexity and bits per byte: baseline over variant. Top-1
-    agreement: itself, as the baseline agrees with itself everywhere.
+    Shares and scores: variant over baseline. Defects (degenerate, repetition, token limit,
+    regression): the shares of answers without them. Perplexity and bits per byte: baseline over
+    variant. Top-1 agreement: itself, as the baseline agrees with itself everywhere.
     """
     confidence, seed = settings.confidence, settings.seed
     if variant.likelihood:

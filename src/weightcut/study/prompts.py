@@ -35,8 +35,13 @@ def _request(
         stop=task.chat_stop if chat else task.plain_stop,
         stop_ids=tokenizer.stop_ids,
         temperature=task.temperature,
-        seed=seed * 1_000_003 + repeat,
+        seed=_seed(seed, sample.id, repeat),
     )
+
+
+def _seed(study: int, sample: str, repeat: int) -> int:
+    """Return a seed of its own for every answer, so that no two share their luck."""
+    return int(digest([study, sample, repeat])[:8], 16)
 
 
 def profile_requests(
