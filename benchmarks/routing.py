@@ -18,10 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from weightcut.routing.calibrate import calibrate, choose, grid, kept_and_saved
+from weightcut.routing.calibrate import choose, kept_and_saved
 from weightcut.routing.encoder import Corpus
 from weightcut.routing.evaluate import Settings, evaluate
-from weightcut.routing.fit import fit_router, parts, saved_shares, training_rows
+from weightcut.routing.fit import (
+    fit_router,
+    foresee,
+    parts,
+    promise_of,
+    saved_shares,
+    training_rows,
+)
 from weightcut.routing.policy import Training, fit_policy
 from weightcut.routing.table import Table, build_table
 
@@ -75,22 +82,21 @@ def promise(table: Table, train: float, repetitions: int, policy: str) -> dict[s
         learn, check = rows[learn], rows[check]
         training = Training(corpus.take(learn), table.quality[learn], repetition)
         fitted = fit_policy(policy, training)
-        found = calibrate(
-            fitted.predict_many(corpus.take(check)),
-            table.quality[check],
-            table.cost[check],
+        found = promise_of(
+            fitted,
+            foresee(fitted, training.corpus, table.take(learn)),
+            foresee(fitted, corpus.take(check), table.take(check)),
             saved,
-            grid(fitted.predict_many(training.corpus), saved),
-            keep,
-            0.95,
-            repetition,
+            (keep, 0.95, repetition),
         )
         given += found.allowance is not None
         chosen = np.full(len(test), len(table.variants) - 1)
         if found.allowance is not None:
             predicted = fitted.predict_many(corpus.take(test))
             chosen = choose(predicted, saved, np.array([found.allowance]))[:, 0]
-        share, gain = kept_and_saved(chosen, table.quality[test], table.cost[test])
+        share, gain = kept_and_saved(
+            chosen, table.quality[test], table.cost[test], table.cost[test, -1]
+        )
         kept.append(share)
         cheaper.append(gain)
     return {

@@ -128,12 +128,14 @@ def calibrate(
     keep: float,
     confidence: float,
     seed: int,
+    full_cost: Floats | None = None,
 ) -> Promise:
     """Return the most saving threshold under which the share `keep` of the quality is kept.
 
     On n calibration prompts: predicted, quality, cost [n, V]. The loss of a prompt is
     keep x quality(full) - quality(routed), which lies between -1 and keep; that its mean is at most
-    0 means that the mean quality kept is at least `keep` of the full model's.
+    0 means that the mean quality kept is at least `keep` of the full model's. full_cost: of always
+    using the full model [n], where that is not the last column of cost.
     """
     order = np.random.default_rng(seed).permutation(len(quality))
     predicted, quality, cost = predicted[order], quality[order], cost[order]
@@ -145,21 +147,20 @@ def calibrate(
     last = (int(failed[0]) if len(failed) else len(allowances)) - 1
     if last < 0 or (chosen[:, last] == full).all():
         return Promise(None, keep, confidence, len(rows), None, 1.0, 0.0)
-    picked = chosen[:, last]
-    return Promise(
-        float(allowances[last]),
-        keep,
-        confidence,
-        len(rows),
-        float(p_values[last]),
-        *kept_and_saved(picked, quality, cost),
-    )
+    dearest = cost[:, -1] if full_cost is None else full_cost[order]
+    kept, cheaper = kept_and_saved(chosen[:, last], quality, cost, dearest)
+    if cheaper <= 0:
+        return Promise(None, keep, confidence, len(rows), None, 1.0, 0.0)
+    p_value = float(p_values[last])
+    return Promise(float(allowances[last]), keep, confidence, len(rows), p_value, kept, cheaper)
 
 
-def kept_and_saved(chosen: Ints, quality: Floats, cost: Floats) -> tuple[float, float]:
+def kept_and_saved(
+    chosen: Ints, quality: Floats, cost: Floats, full_cost: Floats
+) -> tuple[float, float]:
     """Return the shares of the full model's quality kept and of its cost saved by a choice [n]."""
     rows = np.arange(len(chosen))
-    best, dearest = float(quality[:, -1].sum()), float(cost[:, -1].sum())
+    best, dearest = float(quality[:, -1].sum()), float(full_cost.sum())
     kept = float(quality[rows, chosen].sum()) / best if best > 0 else 1.0
     saved = 1 - float(cost[rows, chosen].sum()) / dearest if dearest > 0 else 0.0
     return kept, saved

@@ -19,20 +19,29 @@ class Curve:
 
     budget: from 0 (everything to the cheapest variant) to 1 (everything to the full one); with two
     variants the share of prompts that the full one answers. quality, cost: means over all prompts.
+    full_cost: of always using the full variant.
     """
 
     budget: Floats
     quality: Floats
     cost: Floats
+    full_cost: float
 
 
-def curve(predicted: Floats, quality: Floats, cost: Floats, saved: Floats, seed: int = 0) -> Curve:
+def curve(
+    predicted: Floats,
+    quality: Floats,
+    cost: Floats,
+    saved: Floats,
+    full_cost: float,
+    seed: int = 0,
+) -> Curve:
     """Return the curve of routing n prompts by predicted qualities [n, V] at POINTS budgets.
 
     Equal scores are in random order. saved: as in `calibrate.choose`.
     """
     if quality.shape[1] == 2:
-        return _ranked(predicted[:, 1] - predicted[:, 0], quality, cost, seed)
+        return _ranked(predicted[:, 1] - predicted[:, 0], quality, cost, full_cost, seed)
     if saved.max() <= 0:
         saved = np.linspace(1, 0, len(saved))
     prices = np.quantile(break_even(predicted, saved), np.linspace(0, 1, _FINE))
@@ -49,10 +58,12 @@ def curve(predicted: Floats, quality: Floats, cost: Floats, saved: Floats, seed:
     c = np.concatenate([[all_cost[0]], cost[rows, chosen].mean(0), [all_cost[1]]])
     order = np.argsort(x, kind="stable")
     even = np.linspace(0, 1, POINTS)
-    return Curve(even, np.interp(even, x[order], q[order]), np.interp(even, x[order], c[order]))
+    return Curve(
+        even, np.interp(even, x[order], q[order]), np.interp(even, x[order], c[order]), full_cost
+    )
 
 
-def _ranked(need: Floats, quality: Floats, cost: Floats, seed: int) -> Curve:
+def _ranked(need: Floats, quality: Floats, cost: Floats, full_cost: float, seed: int) -> Curve:
     n = len(need)
     shuffled = np.random.default_rng(seed).permutation(n)
     order = shuffled[np.argsort(-need[shuffled], kind="stable")]
@@ -63,7 +74,7 @@ def _ranked(need: Floats, quality: Floats, cost: Floats, seed: int) -> Curve:
         means: Floats = (values[:, 0].sum() + gains[counts]) / n
         return means
 
-    return Curve(np.linspace(0, 1, POINTS), sums(quality), sums(cost))
+    return Curve(np.linspace(0, 1, POINTS), sums(quality), sums(cost), full_cost)
 
 
 def apgr(found: Curve) -> float | None:
@@ -122,8 +133,9 @@ def saved_at(found: Curve, keep: float) -> float:
     Read off the curve with hindsight: what a perfectly set threshold would have saved.
     """
     good = found.quality >= keep * found.quality[-1] - 1e-12
-    full = float(found.cost[-1])
-    return 1 - float(found.cost[good].min()) / full if full > 0 else 0.0
+    if found.full_cost <= 0:
+        return 0.0
+    return max(0.0, 1 - float(found.cost[good].min()) / found.full_cost)
 
 
 def _gap(found: Curve) -> float:

@@ -11,29 +11,36 @@ import numpy as np
 
 from weightcut.errors import UsageError
 from weightcut.routing import curves
-from weightcut.routing.calibrate import calibrate, choose, grid, kept_and_saved
+from weightcut.routing.calibrate import choose, kept_and_saved
+from weightcut.routing.cascade import first_signals
 from weightcut.routing.curves import Curve
 from weightcut.routing.encoder import Corpus
 from weightcut.routing.fit import (
     LEAST,
+    Foresight,
     Ints,
     check_promise,
     check_rows,
+    foresee,
     parts,
+    promise_of,
     saved_shares,
+    shares_of,
     training_rows,
 )
 from weightcut.routing.policy import Floats, Training, fit_policy
-from weightcut.routing.table import Table
+from weightcut.routing.table import SIGNALS, Table
 
 DEFAULT_POLICIES = ("blend", "boosted", "forest", "knn", "linear", "rules", "length")
 REFERENCES = ("random", "oracle", "always-cheapest", "always-full")
 PERCENTS = (50, 80, 95)
 
 
-def default_policies(table: Table) -> tuple[str, ...]:  # noqa: ARG001
-    """Return the policies that the table allows."""
-    return DEFAULT_POLICIES
+def default_policies(table: Table) -> tuple[str, ...]:
+    """Return the policies that the table allows: a cascade needs signals of the answers."""
+    if first_signals(table.signals) is None:
+        return DEFAULT_POLICIES
+    return (*DEFAULT_POLICIES, "cascade")
 
 
 @dataclass(frozen=True)
@@ -117,64 +124,56 @@ class _Split:
         readings: dict[str, Readings],
         say: Callable[[str, float], None],
     ) -> None:
-        quality, cost = self.table.quality[self.test], self.table.cost[self.test]
-        costs = self.table.cost[self.train].mean(0)
-        saved, keep = saved_shares(costs), self.settings.keep
-        seed = self.settings.seed * 1_000 + self.number
-        training = Training(self.corpus.take(self.train), self.table.quality[self.train], seed)
-        test = self.corpus.take(self.test)
+        settings, seed = self.settings, self.settings.seed * 1_000 + self.number
+        table, test = self.table.take(self.test), self.corpus.take(self.test)
+        saved = saved_shares(self.table.cost[self.train].mean(0))
         learn, check = parts(self.groups[self.train], training_rows(len(self.train)), seed)
-        shorter = Training(
-            self.corpus.take(self.train[learn]), self.table.quality[self.train[learn]], seed
-        )
-        held_out = self.corpus.take(self.train[check])
+        whole, shorter = (self._training(r, seed) for r in (self.train, self.train[learn]))
+        held_out = self.train[check]
         for n, name in enumerate(policies):
-            say(f"fitting {name}", 0.9 * n / len(policies))
-            fitted = fit_policy(name, training)
-            readings[name].add(
-                curves.curve(fitted.predict_many(test), quality, cost, saved, seed), keep
-            )
-            say(f"calibrating {name}", 0.9 * (n + 0.5) / len(policies))
-            calibrated = fit_policy(name, shorter)
-            promise = calibrate(
-                calibrated.predict_many(held_out),
-                self.table.quality[self.train[check]],
-                self.table.cost[self.train[check]],
+            say(f"fitting {name}", n / len(policies))
+            fitted = fit_policy(name, whole)
+            seen = foresee(fitted, test, table)
+            readings[name].add(_curve(seen, shares_of(fitted, saved), seed), settings.keep)
+            say(f"calibrating {name}", (n + 0.5) / len(policies))
+            fitted = fit_policy(name, shorter)
+            promise = promise_of(
+                fitted,
+                foresee(fitted, shorter.corpus, self.table.take(self.train[learn])),
+                foresee(fitted, self.corpus.take(held_out), self.table.take(held_out)),
                 saved,
-                grid(calibrated.predict_many(shorter.corpus), saved),
-                keep,
-                self.settings.confidence,
-                seed,
+                (settings.keep, settings.confidence, seed),
             )
+            seen = foresee(fitted, test, table)
             _note_promise(
-                readings[name],
-                promise.allowance,
-                calibrated.predict_many(test),
-                quality,
-                cost,
-                saved,
-                keep,
+                readings[name], promise.allowance, seen, shares_of(fitted, saved), settings.keep
             )
+        quality, cost = table.quality, table.cost
         random = np.random.default_rng(seed).random(quality.shape)
-        readings["random"].add(curves.curve(random, quality, cost, saved, seed), keep)
-        readings["oracle"].add(curves.curve(quality, quality, cost, saved, seed), keep)
+        for name, predicted in (("random", random), ("oracle", quality)):
+            seen = Foresight(predicted, quality, cost, cost[:, -1])
+            readings[name].add(_curve(seen, saved, seed), settings.keep)
         for name, variant in (("always-cheapest", 0), ("always-full", -1)):
-            _note_constant(readings[name], quality, cost, variant, keep)
+            _note_constant(readings[name], quality, cost, variant, settings.keep)
+
+    def _training(self, rows: Ints, seed: int) -> Training:
+        table = self.table.take(rows)
+        return Training(self.corpus.take(rows), table.quality, seed, table.signals)
+
+
+def _curve(seen: Foresight, shares: Floats, seed: int) -> Curve:
+    return curves.curve(
+        seen.predicted, seen.quality, seen.cost, shares, float(seen.full_cost.mean()), seed
+    )
 
 
 def _note_promise(
-    readings: Readings,
-    allowance: float | None,
-    predicted: Floats,
-    quality: Floats,
-    cost: Floats,
-    saved: Floats,
-    keep: float,
+    readings: Readings, allowance: float | None, seen: Foresight, shares: Floats, keep: float
 ) -> None:
-    chosen = np.full(len(quality), quality.shape[1] - 1)
+    kept, cheaper = 1.0, 0.0
     if allowance is not None:
-        chosen = choose(predicted, saved, np.array([allowance]))[:, 0]
-    kept, cheaper = kept_and_saved(chosen, quality, cost)
+        chosen = choose(seen.predicted, shares, np.array([allowance]))[:, 0]
+        kept, cheaper = kept_and_saved(chosen, seen.quality, seen.cost, seen.full_cost)
     readings.note("promise given", float(allowance is not None))
     readings.note("promise kept", kept)
     readings.note("promise saved", cheaper)
@@ -192,8 +191,6 @@ def _note_constant(
     readings.note("aiq", float(mean))
     good = mean >= keep * quality[:, -1].mean() - 1e-12
     readings.note("saved", float(1 - price / full) if good and full > 0 else 0.0)
-    readings.note("quality", float(mean))
-    readings.note("cost", float(price))
 
 
 def training_count(train: float, rows: int) -> int:
@@ -273,10 +270,17 @@ def _summary(
         "keep": settings.keep,
         "confidence": settings.confidence,
         "seed": settings.seed,
-        "warnings": list(table.warnings),
+        "warnings": [*table.warnings, *_left_out(table, policies)],
     }
     result["says"] = in_words(result, policies)
     return result
+
+
+def _left_out(table: Table, policies: Sequence[str]) -> list[str]:
+    if "cascade" in policies or first_signals(table.signals) is not None:
+        return []
+    names = ", ".join(SIGNALS)
+    return [f"cascade was left out: the table has no signals of the answers ({names})"]
 
 
 def _mean_of(rows: Sequence[Floats]) -> list[float]:

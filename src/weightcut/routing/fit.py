@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from weightcut.errors import UsageError
-from weightcut.routing.calibrate import calibrate, grid
+from weightcut.routing.calibrate import Promise, calibrate, grid
+from weightcut.routing.cascade import Cascade, first_signals
 from weightcut.routing.encoder import Corpus
-from weightcut.routing.policy import Floats, Training, fit_policy
+from weightcut.routing.policy import Floats, Policy, Training, fit_policy
 from weightcut.routing.router import Router
-from weightcut.routing.table import Table
+from weightcut.routing.table import SIGNALS, Table
 
 LEAST = 20
 """Prompts; with fewer there is nothing to learn from and to calibrate on."""
@@ -41,21 +43,16 @@ def fit_router(
         table.take(rows) for rows in parts(table.groups(), training_rows(len(table)), seed)
     )
     progress(f"reading {len(train)} training prompts")
-    training = Training(Corpus.of(train.prompts), train.quality, seed)
+    training = Training(Corpus.of(train.prompts), train.quality, seed, train.signals)
     progress(f"fitting {policy}")
     fitted = fit_policy(policy, training)
-    saved = saved_shares(table.costs)
-    allowances = grid(fitted.predict_many(training.corpus), saved)
     progress(f"calibrating on {len(held_out)} prompts")
-    promise = calibrate(
-        fitted.predict_many(Corpus.of(held_out.prompts)),
-        held_out.quality,
-        held_out.cost,
-        saved,
-        allowances,
-        keep,
-        confidence,
-        seed,
+    promise = promise_of(
+        fitted,
+        foresee(fitted, training.corpus, train),
+        foresee(fitted, Corpus.of(held_out.prompts), held_out),
+        saved_shares(table.costs),
+        (keep, confidence, seed),
     )
     return Router(
         variants=table.variants,
@@ -65,6 +62,67 @@ def fit_router(
         allowance=promise.allowance,
         promise={**asdict(promise), "says": promise.says},
         trained={"prompts": len(train), "seed": seed, "warnings": list(table.warnings)},
+    )
+
+
+class Foresight(NamedTuple):
+    """What a policy expects of prompts, and what came of each choice that it has.
+
+    predicted, quality, cost: [n, choices]. full_cost: of always using the full model [n].
+    """
+
+    predicted: Floats
+    quality: Floats
+    cost: Floats
+    full_cost: Floats
+
+
+def foresee(policy: Policy, corpus: Corpus, table: Table) -> Foresight:
+    """Return a policy's expectations for the prompts of a table.
+
+    The choices are the variants. A cascade has two: to keep the cheapest variant's answer, or to
+    ask the full model as well, at the cost of both.
+    """
+    predicted = policy.predict_many(corpus)
+    full_cost = table.cost[:, -1]
+    if not isinstance(policy, Cascade):
+        return Foresight(predicted, table.quality, table.cost, full_cost)
+    signals = first_signals(table.signals)
+    if signals is None:
+        signals = np.full((len(predicted), len(SIGNALS)), np.nan)
+    both = np.column_stack([policy.judge(predicted, signals), predicted[:, -1]])
+    cost = np.column_stack([table.cost[:, 0], table.cost[:, 0] + full_cost])
+    return Foresight(both, table.quality[:, [0, -1]], cost, full_cost)
+
+
+def shares_of(policy: Policy, saved: Floats) -> Floats:
+    """Return the saving of each choice that a policy has; an answer that is kept saves the rest."""
+    return np.array([1.0, 0.0]) if isinstance(policy, Cascade) else saved
+
+
+def promise_of(
+    policy: Policy,
+    learnt: Foresight,
+    held_out: Foresight,
+    saved: Floats,
+    terms: tuple[float, float, int],
+) -> Promise:
+    """Return what the policy can promise; terms: share to keep, confidence, seed.
+
+    learnt: of the training prompts, for the thresholds to try. held_out: of calibration prompts.
+    """
+    keep, confidence, seed = terms
+    shares = shares_of(policy, saved)
+    return calibrate(
+        held_out.predicted,
+        held_out.quality,
+        held_out.cost,
+        shares,
+        grid(learnt.predicted, shares),
+        keep,
+        confidence,
+        seed,
+        held_out.full_cost,
     )
 
 

@@ -30,7 +30,8 @@ class Linear:
         from scipy.sparse import csr_matrix, hstack
 
         dense = csr_matrix(encoded.structure * _STRUCTURE)
-        weights, bias = _logistic(hstack([encoded.sparse, dense], format="csr"), quality)
+        features = hstack([encoded.sparse, dense], format="csr")
+        weights, bias = logistic(features, quality, _STRENGTH)
         grams = encoded.sparse.shape[1]
         return cls(weights[:grams], weights[grams:] * _STRUCTURE, bias)
 
@@ -39,12 +40,12 @@ class Linear:
         logits = (
             one.weights @ self.grams.take(one.positions, axis=0) + one.structure @ self.structure
         )
-        return _sigmoid(np.asarray(logits + self.bias, np.float64))
+        return sigmoid(np.asarray(logits + self.bias, np.float64))
 
     def predict_many(self, encoded: Encoded) -> Floats:
         """Return the same for many prompts."""
         logits = encoded.sparse @ self.grams + encoded.structure @ self.structure + self.bias
-        return _sigmoid(np.asarray(logits, np.float64))
+        return sigmoid(np.asarray(logits, np.float64))
 
     def arrays(self) -> Arrays:
         """Return everything learnt."""
@@ -64,26 +65,28 @@ class Linear:
         return found
 
 
-def _sigmoid(logits: Floats) -> Floats:
+def sigmoid(logits: Floats) -> Floats:
+    """Return the logistic function."""
     found: Floats = 1 / (1 + np.exp(-np.clip(logits, -40, 40)))
     return found
 
 
-def _logistic(features: Any, quality: Floats) -> tuple[Singles, Singles]:
+def logistic(features: Any, quality: Floats, strength: float) -> tuple[Singles, Singles]:
+    """Return weights [features, V] and bias [V] for features [n, features] and quality [n, V]."""
     from scipy.optimize import minimize
 
     width, variants = features.shape[1], quality.shape[1]
-    transposed = features.T.tocsr()
+    transposed = features.T.tocsr() if hasattr(features, "tocsr") else features.T
     share = quality.mean(0).clip(0.01, 0.99)
     start = np.log(share / (1 - share))
 
     def loss(flat: Floats) -> tuple[float, Floats]:
         weights, bias = flat[:-variants].reshape(width, variants), flat[-variants:] + start
         logits = np.asarray(features @ weights.astype(np.float32), np.float64) + bias
-        error = _sigmoid(logits) - quality
+        error = sigmoid(logits) - quality
         entropy = np.logaddexp(0, logits) - quality * logits
-        slope = transposed @ error.astype(np.float32) + weights / _STRENGTH
-        penalty = float(np.vdot(weights, weights)) / (2 * _STRENGTH)
+        slope = transposed @ error.astype(np.float32) + weights / strength
+        penalty = float(np.vdot(weights, weights)) / (2 * strength)
         return float(entropy.sum()) + penalty, np.concatenate([slope.ravel(), error.sum(0)])
 
     found = minimize(

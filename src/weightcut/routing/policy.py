@@ -8,7 +8,7 @@ a calibrated threshold.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -56,11 +56,15 @@ class Policy(Protocol):
 
 @dataclass(frozen=True)
 class Training:
-    """What a policy is fitted on: prompts, and every variant's quality [n, V] in 0..1."""
+    """What a policy is fitted on: prompts, and every variant's quality [n, V] in 0..1.
+
+    signals: what the answers say of themselves, name -> [n, V], NaN where unknown.
+    """
 
     corpus: Corpus
     quality: Floats
     seed: int = 0
+    signals: Mapping[str, Floats] = field(default_factory=dict)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -83,6 +87,7 @@ class Training:
 POLICIES: Mapping[str, str] = {
     "blend": "weightcut.routing.learned",
     "boosted": "weightcut.routing.learned",
+    "cascade": "weightcut.routing.cascade",
     "forest": "weightcut.routing.learned",
     "knn": "weightcut.routing.learned",
     "length": "weightcut.routing.rules",

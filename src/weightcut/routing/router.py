@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from weightcut.routing.policy import Policy
+import numpy as np
+
+from weightcut.routing.policy import Floats, Policy
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,15 @@ class Signals:
     mean_logprob: float | None = None
     parses: bool | None = None
     tests_passed: bool | None = None
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """A policy that can judge an answer (weightcut.routing.cascade)."""
+
+    def judge(self, predicted: Floats, signals: Floats) -> Floats:
+        """Return the expected quality of answers."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,9 @@ class Router:
         saved = self._saved()
         if self.allowance is None:
             return dict.fromkeys(self.variants[:-1], math.inf)
+        if self.cascades:
+            first = 0.5 - 0.5 * self.allowance
+            return {n: first if n == self.variants[0] else math.inf for n in self.variants[:-1]}
         return {
             name: 0.5 - 0.5 * self.allowance * share
             for name, share in zip(self.variants[:-1], saved, strict=True)
@@ -99,6 +113,8 @@ class Router:
         if self.allowance is None:
             why = "nothing can be promised of the other variants"
             return Decision(self.full, scores, why)
+        if self.cascades:
+            return Decision(self.variants[0], scores, "it answers first; its answer then decides")
         thresholds = self.thresholds
         margins = {name: scores[name] - thresholds[name] for name in self.variants[:-1]}
         best = max(margins, key=margins.__getitem__, default=self.full)
@@ -110,9 +126,25 @@ class Router:
             why += f" ({best}: {scores[best]:.3f} of {thresholds[best]:.3f})"
         return Decision(self.full, scores, why)
 
-    def accepts(self, prompt: str, variant: str, signals: Signals) -> bool:  # noqa: ARG002
-        """Return whether a cascade keeps this answer of `variant`, or asks the next one."""
-        return True
+    @property
+    def cascades(self) -> bool:
+        """Whether the cheapest variant answers first, and `accepts` then judges its answer."""
+        return self.policy.kind == "cascade" and self.allowance is not None
+
+    def accepts(self, prompt: str, variant: str, signals: Signals) -> bool:
+        """Return whether a cascade keeps this answer of `variant`, or asks the full model.
+
+        Any other router keeps every answer, and so does the full model's own judge.
+        """
+        if not self.cascades or variant == self.full or self.allowance is None:
+            return True
+        if variant != self.variants[0] or not isinstance(self.policy, Judge):
+            return False
+        predicted = self.policy.predict(prompt)[None, :]
+        found = [getattr(signals, name) for name in ("mean_logprob", "parses", "tests_passed")]
+        row = np.array([[math.nan if value is None else float(value) for value in found]])
+        lost = float(predicted[0, -1] - self.policy.judge(predicted, row)[0])
+        return lost <= self.allowance
 
     def with_allowance(self, allowance: float | None, promise: Mapping[str, Any]) -> Router:
         """Return the router with another threshold and what that promises."""
