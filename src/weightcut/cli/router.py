@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,6 +83,10 @@ def fit(
         router = fit_router(
             outcomes, policy, keep, confidence, seed, lambda phrase: say(phrase, None)
         )
+    if source.is_dir():
+        # `weightcut serve` finds there who answers.
+        facts = {"run": str(source.resolve()), "cost_unit": "seconds"}
+        router = replace(router, trained={**router.trained, **facts})
     write_router(router, out)
     if json_:
         print_json(

@@ -1,4 +1,4 @@
-"""`weightcut serve` and `weightcut keys add|list|revoke`."""
+"""`weightcut serve`, `weightcut keys add|list|revoke` and `weightcut router recalibrate`."""
 
 from __future__ import annotations
 
@@ -79,6 +79,51 @@ def serve(
 
     with contextlib.closing(bound):
         serve(service, bound, keys=known, started=started)
+
+
+def recalibrate(
+    router: Annotated[Path, typer.Argument(help="The router folder that is served.")],
+    pairs: Annotated[
+        Path, typer.Option(help="The server's drift.folder, or its pairs.jsonl.")
+    ] = Path("drift"),
+    keep: Annotated[
+        float | None, typer.Option(help="Share of quality to keep; default: the router's promise.")
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Confidence of that; default: the router's promise.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the order of the pairs.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write the diff here, not to stdout.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Propose a threshold from the server's shadow sample, as a diff; nothing changes by itself.
+
+    Example: weightcut router recalibrate my-router --pairs drift -o threshold.diff;
+    then, if you agree: patch my-router/router.json threshold.diff
+    """
+    from weightcut.errors import UsageError
+    from weightcut.files import write_whole
+    from weightcut.routing.server.recalibrate import propose
+
+    for name, value in (("--keep", keep), ("--confidence", confidence)):
+        if value is not None and not 0 < value < 1:
+            raise UsageError(f"{value:g} is not between 0 and 1", place=name)
+    found = propose(router, pairs, keep=keep, confidence=confidence, seed=seed)
+    if out is not None:
+        write_whole(out, found.diff.encode())
+    if json_:
+        print_json(found.model_dump(mode="json"))
+        return
+    errors.print(found.says, markup=False, soft_wrap=True)
+    judged = f"{found.pairs} judged pairs, {found.unjudged} that could not be judged"
+    errors.print(judged, markup=False, soft_wrap=True)
+    if out is None:
+        typer.echo(found.diff, nl=False)
+    else:
+        command = f"patch {router / 'router.json'} {out}"
+        errors.print(f"to accept it: {command}", markup=False, soft_wrap=True)
 
 
 @keys_app.command("add")

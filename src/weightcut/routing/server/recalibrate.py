@@ -49,6 +49,12 @@ def propose(
     came, so the promise then holds for prompts like these. UsageError: too few judged pairs.
     """
     router = load_router(folder)
+    if router.cascades:
+        raise UsageError(
+            "the threshold of a cascade judges answers, which the shadow sample does not keep",
+            place=str(folder),
+            cure="fit it anew on fresh outcomes",
+        )
     keep = float(router.promise.get("keep", 0.95)) if keep is None else keep
     confidence = float(router.promise.get("confidence", 0.95)) if confidence is None else confidence
     scores, quality, cost, unjudged = _read(pairs, router)

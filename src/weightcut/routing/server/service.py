@@ -18,6 +18,7 @@ from weightcut.routing.server.pool import Pool
 from weightcut.routing.server.problems import Problem
 from weightcut.routing.server.schema import AUTO
 from weightcut.routing.server.signals import read_signals
+from weightcut.routing.server.upstreams.upstream import CallRefused
 
 _LONG = 16_384
 """Characters of a prompt beyond which it is read in a thread, so that others need not wait."""
@@ -127,7 +128,7 @@ class Service:
 
     def planned(self, decision: Decision) -> Plan:
         """Return the plan that follows from the router's decision."""
-        cascade = bool(getattr(self.router, "cascades", False))
+        cascade = self.router is not None and self.router.cascades
         order = self._order(decision.variant)
         return Plan(order, "router", decision.reason, decision.scores, cascade)
 
@@ -144,7 +145,10 @@ class Service:
         limit = self.config.limits.prompt_tokens
         count = None
         if call.size <= limit * 64:
-            count = await self.pool.variants[variant][0].upstream.prompt_tokens(call)
+            try:
+                count = await self.pool.variants[variant][0].upstream.prompt_tokens(call)
+            except CallRefused as error:
+                raise Problem(400, str(error), code="refused_by_upstream") from error
         if count is None:
             count = math.ceil(call.size / _BYTES_PER_TOKEN)
         if count > limit:
@@ -173,22 +177,20 @@ class Service:
             await source.aclose()
 
     async def _cascade(self, plan: Plan, answer: Answer) -> list[Chunk]:
-        """Ask the chosen variant, and the next better one while the router rejects the answer."""
-        assert self.router is not None
-        ladder = self.variants[self.variants.index(plan.decided) :]
-        for variant in ladder:
-            order = (variant, *(name for name in plan.order if name != variant))
-            call = replace(answer.call, wants_mean=True)
+        """Ask the chosen variant, and the full one where the router rejects what it says."""
+        call = replace(answer.call, wants_mean=True)
+        for order in (plan.order, self._order(self.full)):
             source = self.dispatcher.stream(call, order, answer.trail, hold=True)
             chunks = [chunk async for chunk in source]
-            draft = Answer(answer.call, answer.trail)
+            draft = Answer(call, answer.trail)
             for chunk in chunks:
                 draft.take(chunk)
             self._charge(answer, draft.prompt_tokens, draft.completion_tokens)
-            given_by = answer.trail.variant or variant
+            given_by = answer.trail.variant or order[0]
             if given_by == self.full or await self._accepted(draft, given_by):
-                return chunks
-            answer.escalated.append(given_by)
+                break
+            if given_by not in answer.escalated:
+                answer.escalated.append(given_by)
         return chunks
 
     async def _accepted(self, draft: Answer, variant: str) -> bool:

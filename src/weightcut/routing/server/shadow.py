@@ -23,7 +23,7 @@ from weightcut.routing.server.metrics import Metrics
 from weightcut.routing.server.problems import Problem
 from weightcut.routing.server.schema import FeedbackRequest
 from weightcut.routing.server.service import Answer, Service
-from weightcut.routing.server.signals import parses, python_code
+from weightcut.routing.server.signals import read_signals
 
 PAIRS, FEEDBACK = "pairs.jsonl", "feedback.jsonl"
 _AT_ONCE = 4
@@ -117,7 +117,8 @@ class Shadow:
                 return
             texts[variant], costs[variant] = answer.text, answer.cost
             self._metrics.shadow_cost().inc(answer.cost)
-        quality = judge(texts)
+        prompt = choice.answer.call.text
+        quality = await asyncio.to_thread(judge, prompt, texts)
         self._metrics.shadow("yes" if quality else "no").inc()
         if quality:
             self._account(choice, quality)
@@ -131,12 +132,12 @@ class Shadow:
             "same": len({" ".join(text.split()) for text in texts.values()}) == 1,
         }
         if self._settings.keep_prompts:
-            row |= {"prompt": choice.answer.call.text, "answers": texts}
+            row |= {"prompt": prompt, "answers": texts}
         self._keep(PAIRS, row)
 
     def _account(self, choice: Choice, quality: dict[str, float]) -> None:
         settings = self._settings
-        self._pairs.add(quality[choice.plan.decided], quality[self._service.full])
+        self._pairs.add(quality[choice.variant], quality[self._service.full])
         self._metrics.shadow_loss().set(self._pairs.lost())
         alert = self._pairs.alert(settings.loss, settings.minimum)
         self._metrics.alert("quality").set(int(alert))
@@ -167,15 +168,20 @@ class Shadow:
             logs.say("cannot keep a row", level=40, file=name, error=str(error))
 
 
-def judge(texts: dict[str, str]) -> dict[str, float] | None:
-    """Return every answer's quality (0 or 1) where it can be judged: does its Python code parse?
+def judge(prompt: str, texts: dict[str, str]) -> dict[str, float] | None:
+    """Return every answer's quality (0 or 1) where it can be judged; None where no answer is code.
 
-    None where no answer holds code. Prose beside another's code counts as no code that parses.
+    Does its Python code pass the tests that the prompt shows, or, without tests, does it parse?
+    Prose beside another's code counts as no code.
     """
-    codes = {variant: python_code(text) for variant, text in texts.items()}
-    if not any(codes.values()):
+    found = {variant: read_signals(prompt, text, None) for variant, text in texts.items()}
+    if all(signals.parses is None for signals in found.values()):
         return None
-    return {variant: float(bool(code) and parses(code or "")) for variant, code in codes.items()}
+    tested = any(signals.tests_passed is not None for signals in found.values())
+    return {
+        variant: float(bool(signals.tests_passed if tested else signals.parses))
+        for variant, signals in found.items()
+    }
 
 
 class _Rows:

@@ -7,6 +7,10 @@ import httpx
 import pytest
 from tests.serving import Served, chat, config, events, post, talk
 
+from weightcut.routing.server.calls import Call
+from weightcut.routing.server.upstreams.scripted import Scripted
+from weightcut.routing.server.upstreams.upstream import CallRefused
+
 LIMITS = {"prompt_tokens": 50, "max_tokens": 100, "choices": 3}
 
 
@@ -255,6 +259,18 @@ def test_a_fault_of_ours_is_500_in_the_same_form_and_hides_its_cause(
         assert named.status_code == 200
 
     talk(served, send)
+
+
+def test_messages_that_a_chat_template_refuses_are_the_clients_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(_self: Scripted, _call: Call) -> int:
+        raise CallRefused("roles must alternate")
+
+    monkeypatch.setattr(Scripted, "prompt_tokens", refuse)
+    answer = post(Served(config()), "/v1/chat/completions", chat("hi"))
+    assert answer.status_code == 400
+    assert "roles must alternate" in answer.json()["error"]["message"]
 
 
 def test_no_prompt_in_the_log_unless_asked(caplog: pytest.LogCaptureFixture) -> None:

@@ -72,11 +72,11 @@ def test_verdicts_alert_when_lighter_answers_are_surely_accepted_less() -> None:
 
 
 def test_answers_are_judged_by_their_code_where_they_hold_any() -> None:
-    assert judge({"light": BROKEN, "full": CODE}) == {"light": 0.0, "full": 1.0}
-    assert judge({"light": "prose", "full": CODE}) == {"light": 0.0, "full": 1.0}
-    assert judge({"light": "prose", "full": "words"}) is None
+    assert judge("?", {"light": BROKEN, "full": CODE}) == {"light": 0.0, "full": 1.0}
+    assert judge("?", {"light": "prose", "full": CODE}) == {"light": 0.0, "full": 1.0}
+    assert judge("?", {"light": "prose", "full": "words"}) is None
     deep = "```python\n" + "(" * 10_000 + "\n```"
-    assert judge({"light": deep, "full": CODE}) == {"light": 0.0, "full": 1.0}
+    assert judge("?", {"light": deep, "full": CODE}) == {"light": 0.0, "full": 1.0}
 
 
 def shadowed(folder: Path, **drift: Any) -> Served:
