@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ _REASONS, _REASON_LETTERS = 6, 200
 _SUMMARY_LETTERS = 1200
 _PAGE_LETTERS = 165  # that stand side by side in a table over a landscape page
 _FIGURE_LETTERS = 14
+_NAME_LETTERS = 26
 NO_BREAK_SPACE = "\u00a0"
 ZERO_WIDTH_SPACE = "\u200b"
 _UNBROKEN = re.compile(r"\S{19,}")
@@ -74,7 +75,7 @@ def _data(results: Results) -> dict[str, Any]:
         "charts": [_chart(figure) for figure in figures],
         "tables": [_laid_out(table) for table in page.tables],
         "rule": page.rule,
-        "reasons": [asdict(item) | {"name": _broken(item.name, 60)} for item in page.reasons],
+        "reasons": [_reasons(item) for item in page.reasons],
         "guards": _laid_out(page.guards),
         "agreement": page.agreement,
         "method": page.method,
@@ -82,7 +83,7 @@ def _data(results: Results) -> dict[str, Any]:
         "conditions": _pairs(page.conditions),
         "machine": _pairs(page.machine),
         "skipped": _pairs(page.skipped),
-        "reproduce": page.reproduce,
+        "reproduce": [_broken(line, 60) for line in page.reproduce],
     }
 
 
@@ -154,12 +155,21 @@ def _why(results: Results) -> list[str]:
     ]
 
 
+def _reasons(item: view.Reasons) -> dict[str, Any]:
+    return asdict(item) | {
+        "name": _broken(item.name, 60),
+        "reasons": [_broken(reason, 60) for reason in item.reasons],
+        "errors": [_broken(error, 60) for error in item.errors],
+    }
+
+
 def _pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(_broken(key, 30), _broken(value, 66)) for key, value in pairs]
 
 
 def _laid_out(table: Table) -> dict[str, Any]:
     """Return a table as parts that each fit the width of a page, the names in all of them."""
+    table = _with_short_names(table)
     parts = []
     if table.rows:
         for chosen in _columns_by_page(table):
@@ -179,6 +189,15 @@ def _laid_out(table: Table) -> dict[str, Any]:
         "missing": table.missing,
         "parts": parts,
     }
+
+
+def _with_short_names(table: Table) -> Table:
+    """Return a table whose first column leaves room for the others."""
+    rows = [
+        [row[0]._replace(text=text.shorten(row[0].text, _NAME_LETTERS)), *row[1:]]
+        for row in table.rows
+    ]
+    return replace(table, rows=rows)
 
 
 def _cell(cell: tables.Cell) -> dict[str, str]:

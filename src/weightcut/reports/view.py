@@ -240,5 +240,5 @@ def _reproduce(results: Results) -> list[str]:
     return [
         f"weightcut plan {study}",
         f"weightcut run {study} --out {out}",
-        f"weightcut report {out} --format md,html,csv,json",
+        f"weightcut report {out} --format md,html,pdf,csv,json",
     ]
