@@ -6,14 +6,16 @@ PAIRS has one JSON object a line with lang, reference and prediction. The packag
 tree-sitter than weightcut, so it lives in an environment of its own, whose interpreter is given
 by --peer-python (there: `pip install "codebleu[all]==0.7.0"`); without it only weightcut is
 timed. Each contestant scores every pair alone on one core, CPU time is taken, and the best of
-the rounds counts, since other load can only add to it. weightcut starts each round with nothing
-analysed beforehand.
+the rounds counts, since other load can only add to it. Nothing is kept from one pair to the next:
+weightcut's memory of analysed texts is off, even for the two texts of a pair. weightcut is timed
+with its C extension and without it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -33,23 +35,44 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true", dest="as_json")
     parser.add_argument("--as-peer", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--as-ourselves", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     pairs = [json.loads(line) for line in options.pairs.read_text("utf-8").splitlines()]
     if options.as_peer:
         print(json.dumps({PEER: measure(pairs, peer_round, options.rounds)}))
         return 0
-    rates = {f"weightcut {mode}": measure(pairs, our_round(mode), options.rounds) for mode in MODES}
+    from weightcut.metrics.code import native
+
+    if options.as_ourselves:
+        way = "in Python alone" if native.missing() else "with its extension"
+        rates = {
+            f"weightcut {mode}, {way}": measure(pairs, our_round(mode), options.rounds)
+            for mode in MODES
+        }
+        print(json.dumps(rates))
+        return 0
+    rates = {}
     if options.peer_python:
-        command = [options.peer_python, __file__, str(options.pairs), "--as-peer"]
-        done = subprocess.run(
-            [*command, "--rounds", str(options.rounds)], stdout=subprocess.PIPE, check=True
-        )
-        rates = json.loads(done.stdout) | rates
+        rates |= in_process_of_its_own(options, options.peer_python, "--as-peer", {})
+    rates |= in_process_of_its_own(options, sys.executable, "--as-ourselves", {})
+    if not native.missing():
+        pure = {native.SWITCH: "1"}
+        rates |= in_process_of_its_own(options, sys.executable, "--as-ourselves", pure)
     print(json.dumps(rates) if options.as_json else table(rates, pairs))
     return 0
 
 
 MODES = ("compat", "fixed")
+
+
+def in_process_of_its_own(
+    options: argparse.Namespace, python: str, role: str, variables: dict[str, str]
+) -> dict[str, dict[str, float]]:
+    """Return the rates that one contestant measures of itself."""
+    command = [python, __file__, str(options.pairs), role, "--rounds", str(options.rounds)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | variables)
+    rates: dict[str, dict[str, float]] = json.loads(done.stdout)
+    return rates
 
 
 def measure(

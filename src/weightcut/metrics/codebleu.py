@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache, reduce
+from operator import mul
 from typing import Literal, NamedTuple
 
 from weightcut.errors import UsageError
@@ -76,10 +77,10 @@ class Counts(NamedTuple):
         has_dataflow = self.dataflow[1] > 0
         if self.mode == "compat":
             counted = (*parts[:3], parts[3] or 1.0)
-            total = sum(w * part for w, part in zip(weights, counted, strict=True))
+            total = sum(map(mul, weights, counted))
         else:
             used = weights if has_dataflow else (*weights[:3], 0.0)
-            total = sum(w * part for w, part in zip(used, parts, strict=True)) / (sum(used) or 1)
+            total = sum(map(mul, used, parts)) / (sum(used) or 1)
         return CodeBleu(total, *parts, has_dataflow)
 
 
@@ -153,11 +154,6 @@ def _analyse(text: str, lang: str, mode: Mode) -> Analysed:
 
 # A reference that many answers are compared with is analysed once.
 _remembered = lru_cache(maxsize=1024)(_analyse)
-
-
-def forget() -> None:
-    """Drop every analysed text (for measurements)."""
-    _remembered.cache_clear()
 
 
 def _compat_counts(reference: Analysed, prediction: Analysed) -> Counts:

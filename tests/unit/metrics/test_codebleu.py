@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weightcut.errors import UsageError
+from weightcut.metrics.code import languages
 from weightcut.metrics.code.languages import LANGUAGES
 from weightcut.metrics.codebleu import LONGEST, CodeBleu, codebleu, corpus_codebleu
 
@@ -235,6 +236,16 @@ def test_no_text_crashes_or_hangs(name: str, mode: str) -> None:
         score = codebleu(PROGRAMS[lang], text, lang, mode)  # type: ignore[arg-type]
         assert all(0 <= part <= 1 for part in parts(score))
         codebleu(text, PROGRAMS[lang], lang, mode)  # type: ignore[arg-type]
+
+
+def test_recovery_from_errors_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = b"if a: b=1\nx=b\n" * 1_000
+    assert languages.parse(text, "java").descendant_count > 1_000
+    monkeypatch.setattr(languages, "PATIENCE", 20)
+    given_up = languages.parse(text, "java")
+    assert given_up.has_error
+    assert given_up.end_byte == 1
+    assert not languages.parse(b"class A {}", "java").has_error
 
 
 def test_what_is_too_long_scores_0() -> None:
