@@ -210,7 +210,8 @@ def interval(values: Sequence[float | None], ratio: float) -> dict[str, float | 
     """Return the mean over splits and its 95% interval.
 
     Splits share prompts, so that their spread understates the error: the corrected resampled t of
-    Nadeau and Bengio 2003 widens it by the ratio of test to training prompts. None where undefined.
+    Nadeau and Bengio 2003 widens it by the ratio of test to training prompts (at most 1: it is
+    meant for tests smaller than the training part). None where undefined.
     """
     from scipy.stats import t
 
@@ -233,7 +234,7 @@ def _summary(
     trained: int,
     tested: int,
 ) -> dict[str, Any]:
-    ratio = tested / trained
+    ratio = min(1.0, tested / trained)
     found: dict[str, Any] = {}
     for name, r in readings.items():
         spans = {key: interval(values, ratio) for key, values in r.figures.items()}
@@ -307,23 +308,24 @@ def in_words(result: dict[str, Any], policies: Sequence[str]) -> list[str]:
              f"{_plain(found['oracle']['apgr']['value'])})."]  # fmt: skip
     if score["low"] is not None and score["low"] <= 0.5:
         lines.append("Its lead over random routing is not established: the interval reaches 0.5.")
-    promised = found[best]["promise"]
-    gain = promised["cost_saved"]["value"]
     if cheapest["quality"] >= keep * full["quality"]:
         lines.append(
             f"{cheapest['name']} alone keeps {cheapest['quality'] / full['quality']:.1%} of the "
             "quality, as much as asked for: routing has little to add to using it for everything."
         )
+    saver = max(policies, key=lambda p: float(found[p]["promise"]["cost_saved"]["value"]))
+    promised = found[saver]["promise"]
+    gain = promised["cost_saved"]["value"]
     if gain < 0.01:
         lines.append(
-            f"Routing does not pay: at {keep:.0%} kept quality the calibrated {best} saves "
-            f"{gain:.1%} of the cost."
+            f"Routing does not pay: at {keep:.0%} kept quality no calibrated policy saves more "
+            f"than {max(gain, 0):.1%} of the cost. More prompts may let it promise more."
         )
     else:
         lines.append(
-            f"Routing pays: the calibrated {best} keeps {promised['quality_kept']['value']:.1%} of "
-            f"the quality and saves {gain:.1%} of the cost; the promise to keep {keep:.0%} held on "
-            f"{promised['held']:.0%} of the splits."
+            f"Routing pays: the calibrated {saver} keeps {promised['quality_kept']['value']:.1%} "
+            f"of the quality and saves {gain:.1%} of the cost; the promise to keep {keep:.0%} held "
+            f"on {promised['held']:.0%} of the splits."
         )
     return lines
 
