@@ -44,7 +44,13 @@ class AWQ(Record):
     def requirements(self) -> Requirements:
         """Return the 16-bit model and the activations of all windows."""
         passes = 4 + 1.5 * self.grid
-        return llm_compressor.requirements(self.windows * self.length, passes, disk_per_weight=1.0)
+        return llm_compressor.requirements(
+            self.windows * self.length,
+            passes,
+            2e-8 * self.grid,
+            disk_per_weight=1.0,
+            memory_per_weight=4.5,
+        )
 
     def compress(self, source: Path, out: Path, context: Context) -> None:
         """Search the scales block after block, round, and write the packed weights."""

@@ -22,17 +22,24 @@ SMALLEST_GROUP = 16
 PACKAGES = ("llmcompressor", "compressed_tensors", "torch", "transformers")
 
 
-def requirements(tokens: int, passes: float, disk_per_weight: float) -> Requirements:
+def requirements(
+    tokens: int,
+    passes: float,
+    seconds_per_weight: float,
+    disk_per_weight: float,
+    memory_per_weight: float = 3.0,
+) -> Requirements:
     """Return what a run over calibration text needs.
 
-    tokens: of the calibration text. passes: forward passes that the work is worth.
+    tokens: of the calibration text. passes: forward passes that the work on it is worth.
+    seconds_per_weight: of work that does not grow with the text.
     """
     return Requirements(
         packages=PACKAGES,
         extra="compress",
-        memory_per_weight=4.5,
-        base_memory=1_300_000_000 + 40_000 * tokens,
-        seconds_per_weight=3e-8 + 3e-12 * tokens * passes,
+        memory_per_weight=memory_per_weight,
+        base_memory=700_000_000 + 20_000 * tokens,
+        seconds_per_weight=seconds_per_weight + 5e-12 * tokens * passes,
         base_seconds=15.0,
         disk_per_weight=disk_per_weight,
     )
@@ -45,7 +52,7 @@ def windows(model: Any, context: Context, count: int, length: int) -> TokenBlock
     return blocks
 
 
-def one_shot(model: Any, modifiers: Sequence[Any], blocks: TokenBlocks | None) -> None:
+def one_shot(model: Any, modifiers: Sequence[Any], blocks: TokenBlocks) -> None:
     """Let llmcompressor's modifiers work on the model, in place.
 
     NotHere where it does not know its way through this family of models.
@@ -55,17 +62,14 @@ def one_shot(model: Any, modifiers: Sequence[Any], blocks: TokenBlocks | None) -
         from llmcompressor import oneshot
         from llmcompressor.core import reset_session
 
-        data = None
-        if blocks is not None:
-            rows = [{"input_ids": torch.from_numpy(ids)} for ids in blocks.ids]
-            data = torch.utils.data.DataLoader(rows, batch_size=1)
+        rows = [{"input_ids": torch.from_numpy(ids)} for ids in blocks.ids]
         try:
             with _without_pinned_memory():
                 oneshot(
                     model=model,
                     recipe=list(modifiers),
-                    dataset=data,
-                    num_calibration_samples=0 if blocks is None else len(blocks.ids),
+                    dataset=torch.utils.data.DataLoader(rows, batch_size=1),
+                    num_calibration_samples=len(rows),
                     processor=_NoProcessor(),
                 )
         except (ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:

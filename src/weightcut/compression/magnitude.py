@@ -49,9 +49,9 @@ class Magnitude(Record):
         """Return what little it needs: it grows with the largest tensor."""
         return Requirements(
             packages=("torch", "transformers"),
-            memory_per_weight=0.6,
-            base_memory=1_500_000_000,
-            seconds_per_weight=1e-7,
+            memory_per_weight=0.5,
+            base_memory=800_000_000,
+            seconds_per_weight=3e-8,
             base_seconds=8.0,
         )
 

@@ -48,8 +48,8 @@ class RTN(Record):
         return Requirements(
             packages=llm_compressor.PACKAGES,
             extra="compress",
-            memory_per_weight=0.4,
-            base_memory=1_800_000_000,
+            memory_per_weight=0.3,
+            base_memory=900_000_000,
             seconds_per_weight=3e-8,
             base_seconds=15.0,
             disk_per_weight=0.5 + self.bits / 8,

@@ -45,7 +45,9 @@ class Wanda(Record):
 
     def requirements(self) -> Requirements:
         """Return the 16-bit model, the activations of all windows, and a layer's statistics."""
-        return llm_compressor.requirements(self.windows * self.length, 3, disk_per_weight=2.0)
+        return llm_compressor.requirements(
+            self.windows * self.length, 3, 2e-7, disk_per_weight=2.0, memory_per_weight=2.0
+        )
 
     def compress(self, source: Path, out: Path, context: Context) -> None:
         """Calibrate and prune layer after layer, and write the result."""
