@@ -149,7 +149,9 @@ def _analysed(text: str, lang: str, mode: Mode) -> Analysed:
 
 def _analyse(text: str, lang: str, mode: Mode) -> Analysed:
     text = text.strip() if len(text) <= LONGEST else ""
-    return (pure if native.missing() else native).analyse(text, lang, mode)
+    if native.missing():
+        return pure.analyse(text, lang, mode)
+    return native.analyse(text, lang, mode)
 
 
 # A reference that many answers are compared with is analysed once.

@@ -13,6 +13,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Literal
 
 from weightcut.metrics.code import compat, flows
+from weightcut.metrics.code import text as pure
 from weightcut.metrics.code.dataflow import BUDGET, DEEPEST
 from weightcut.metrics.code.languages import KEYWORDS, Grammar, encode, grammar, parse
 from weightcut.metrics.code.ngrams import OPERATORS, lexemes
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from weightcut.metrics.code import _native
 
 SWITCH = "WEIGHTCUT_PURE_PYTHON"  # set to anything, this environment variable turns it off
+_SAMPLE = "for x in y:\n    z = x + 1\n"
 _Roles = dict[str, tuple[str, tuple[str, ...]]]  # role of a kind, and the fields it reads
 _NO_FIELD, _AFTER_EQUALS = 0xFFFF, 0xFFFE
 
@@ -57,7 +59,13 @@ def missing() -> str | None:
         return f"not built (it takes a C compiler when weightcut is installed): {error}"
     except (AttributeError, TypeError) as error:
         return f"does not fit this version of tree-sitter: {error}"
-    return None
+    # The extension calls tree-sitter's methods in the way they are called by today's version.
+    expected = pure.analyse(_SAMPLE, "python", "fixed").totals
+    try:
+        found = analyse(_SAMPLE, "python", "fixed").totals
+    except TypeError as error:
+        return f"does not fit this version of tree-sitter: {error}"
+    return None if found == expected else "does not fit this version of tree-sitter"
 
 
 def analyse(text: str, lang: str, mode: Literal["compat", "fixed"]) -> _native.Text:
