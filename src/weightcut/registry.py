@@ -44,9 +44,11 @@ ENGINES: Mapping[str, str] = {
     "transformers": "weightcut.engines.transformers:TransformersEngine",
 }
 TASKS: Mapping[str, str] = {
+    "defects4j": "weightcut.tasks.defects4j:Defects4J",
     "humaneval": "weightcut.tasks.humaneval:HumanEval",
     "humanevalfix": "weightcut.tasks.humanevalfix:HumanEvalFix",
     "mbpp": "weightcut.tasks.mbpp:Mbpp",
+    "mdeval": "weightcut.tasks.mdeval:MdEval",
     "perplexity": "weightcut.tasks.perplexity:Perplexity",
     "quixbugs": "weightcut.tasks.quixbugs:QuixBugs",
     "repair": "weightcut.tasks.repair:Repair",

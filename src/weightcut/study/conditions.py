@@ -9,7 +9,7 @@ from weightcut.data.corpus import corpus_digest
 from weightcut.models.tokenizer import load_tokenizer
 from weightcut.records import Checkpoint, StudySpec, digest
 from weightcut.study.build import SPLITS, package_version
-from weightcut.study.worker import VERSIONS, open_task
+from weightcut.study.worker import VERSIONS, lacks, open_task
 from weightcut.tasks.task import GenerationTask, LikelihoodTask, Noted
 
 
@@ -38,6 +38,8 @@ def run_conditions(spec: StudySpec, checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _data(task: GenerationTask | LikelihoodTask) -> dict[str, Any]:
     """Return a digest of all that a task asks and judges by, and what it says of its data."""
+    if lacks(task):
+        return {"digest": None, "notes": [f"{task.kind}: {lacks(task)}"]}
     if isinstance(task, LikelihoodTask):
         found = digest(list(task.documents()))
     else:

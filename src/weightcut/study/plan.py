@@ -13,6 +13,7 @@ from weightcut.hardware.fits import check
 from weightcut.records import CellKey, Checkpoint, Record, Step, StudySpec, VariantSpec
 from weightcut.study.build import artifact_key, fitted, open_engine
 from weightcut.study.predict import Prediction, predict
+from weightcut.study.worker import lacks, open_task
 
 
 class PlannedCell(Record):
@@ -61,8 +62,20 @@ def make_plan(
     variants = sorted(spec.variants, key=lambda v: v.name != spec.baseline)
     steps = {v.name: fitted(v.recipe, checkpoint.format, v.engine) for v in variants}
     reasons = {v.name: _why_not(v, steps[v.name]) for v in variants}
+    lacking = {task.kind: lacks(open_task(task)) for task in spec.tasks}
     cells = []
     for key in _keys(spec, [v for v in variants if v.name in wanted]):
+        if lacking.get(key.task):
+            nothing = Prediction(seconds=0, memory=0, disk=0)
+            cells.append(
+                PlannedCell(
+                    key=key,
+                    steps=steps[key.variant],
+                    prediction=nothing,
+                    skip=f"task {key.task}: {lacking[key.task]}",
+                )
+            )
+            continue
         prediction = predict(
             spec, key, steps[key.variant], checkpoint, int(machine.get("cores", 1))
         )

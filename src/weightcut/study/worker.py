@@ -41,7 +41,7 @@ from weightcut.store.run_store import RunStore
 from weightcut.study import prompts
 from weightcut.study.build import build_artifact, fitted, open_engine, package_version
 from weightcut.study.likelihood import measure_windows
-from weightcut.tasks.task import GenerationTask, LikelihoodTask
+from weightcut.tasks.task import Demanding, GenerationTask, LikelihoodTask
 
 VERSIONS = ("weightcut", "torch", "transformers", "openvino", "openvino-genai", "nncf",
             "bitsandbytes", "compressed-tensors", "llmcompressor", "torchao", "numpy",
@@ -153,6 +153,11 @@ def open_task(named: Named) -> GenerationTask | LikelihoodTask:
     return cast("GenerationTask | LikelihoodTask", task)
 
 
+def lacks(task: GenerationTask | LikelihoodTask) -> str:
+    """Return why a task cannot run on this machine, "" if it can."""
+    return (task.missing() or "") if isinstance(task, Demanding) else ""
+
+
 def _generate(cell: Cell, task: GenerationTask) -> dict[str, Any]:
     tokenizer = cell.tokenizer()
     requests = prompts.task_requests(task, tokenizer, cell.spec.seed)
@@ -210,7 +215,7 @@ def run_profile(cell: Cell) -> dict[str, Any]:
         raise WeightcutError("the study has no profile", place=str(cell.key))
     cell.store.clear(cell.key)
     tasks = [open_task(named) for named in cell.spec.tasks]
-    generation = [t for t in tasks if t.mode == "generation"]
+    generation = [t for t in tasks if t.mode == "generation" and not lacks(t)]
     requests = prompts.profile_requests(spec, generation, cell.tokenizer(), cell.spec.seed)
     with open_engine(cell.variant.engine).open(cell.artifact()) as session:
         total = spec.prompts + 2 * sum(1 for level in spec.concurrency if level > 1)

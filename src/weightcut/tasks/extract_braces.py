@@ -2,13 +2,12 @@
 
 The rules, in order:
 
-1. Code stands in Markdown fences, if there are any (the last one may be unclosed). Of several
-   blocks the first that is named for the wanted language is taken, else the first. A fence that
-   is opened twice (by the prompt and by the model) counts once.
-2. Without a fence, code is what lies between the first line that looks like a declaration (or an
+1. Code stands in Markdown fences, if there are any (`weightcut.tasks.fences`). Of several blocks
+   the first with a declaration is taken, one that is named for the wanted language before others.
+2. Outside fences, code is what lies between the first line that looks like a declaration (or an
    import before it) and the last closing brace; without such a line, the whole answer.
 3. A model that answers with a whole class where a method was asked for has not answered wrongly:
-   a class around a single run of members is taken off where a method is wanted.
+   `members` takes a class off that is all there is.
 """
 
 from __future__ import annotations
@@ -16,11 +15,8 @@ from __future__ import annotations
 import re
 
 from weightcut.metrics.snippets import is_whole, split_imports
+from weightcut.tasks.fences import clean, take_apart
 
-_FENCE = re.compile(
-    r"^[ \t]*(```+|~~~+)[ \t]*([^\n`]*)\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE
-)
-_OPENED_TWICE = re.compile(r"\A(?:[ \t]*(?:```|~~~)[^\n`]*\n\s*)+(?=(?:```|~~~)[^\n`]*\n)")
 _NAMES = {"java": ("java",), "c_sharp": ("csharp", "c#", "cs", "c-sharp")}
 _START = re.compile(
     r"^[ \t]*(?:import [\w.*]+;|using [\w.]+;|@\w+|\[\w|"
@@ -29,20 +25,28 @@ _START = re.compile(
     re.MULTILINE,
 )
 _CLASS = re.compile(r"\bclass\s+\w+")
+_TOKEN = re.compile(
+    r"//[^\n]*|/\*.*?(?:\*/|\Z)|\"\"\".*?(?:\"\"\"|\Z)|@\"(?:[^\"]|\"\")*\"?|"
+    r"\"(?:[^\"\\\n]|\\.)*\"?|'(?:[^'\\\n]|\\.)+'|[{}]",
+    re.DOTALL,
+)
 
 
 def extract_braces(answer: str, lang: str) -> str:
     """Return the code in an answer; lang: java or c_sharp."""
-    answer = _OPENED_TWICE.sub("", answer.replace("\r\n", "\n").replace("\x00", ""))
-    blocks = [(m[2].strip().lower(), m[3]) for m in _FENCE.finditer(answer) if m[3].strip()]
-    if blocks:
-        named = [text for name, text in blocks if name in _NAMES[lang]]
-        return (named or [blocks[0][1]])[0].strip("\n")
-    start = _START.search(answer)
+    found = take_apart(clean(answer))
+    if found.blocks:
+        ranked = sorted(
+            found.blocks,
+            key=lambda b: (_START.search(b.code) is None, b.language not in _NAMES[lang]),
+        )
+        return ranked[0].code.strip("\n")
+    text = found.outside
+    start = _START.search(text)
     if start is None:
-        return answer.strip()
-    end = answer.rfind("}") + 1
-    return answer[start.start() : end if end > start.start() else None].strip("\n")
+        return text.strip()
+    end = text.rfind("}") + 1
+    return text[start.start() : end if end > start.start() else None].strip("\n")
 
 
 def members(code: str, lang: str) -> str:
@@ -56,6 +60,15 @@ def members(code: str, lang: str) -> str:
     if end is None or rest[end + 1 :].strip():
         return rest.strip()
     return rest[opening + 1 : end].strip()
+
+
+def without_method(code: str, head: re.Pattern[str]) -> str:
+    """Return the text without the first method whose head, up to its brace, `head` matches."""
+    found = head.search(code)
+    if found is None:
+        return code
+    end = closing_brace(code, found.end() - 1)
+    return code[: found.start()] + (code[end + 1 :] if end is not None else "")
 
 
 def closing_brace(code: str, opening: int) -> int | None:
@@ -72,10 +85,3 @@ def closing_brace(code: str, opening: int) -> int | None:
             if depth == 0:
                 return match.start()
     return None
-
-
-_TOKEN = re.compile(
-    r"//[^\n]*|/\*.*?(?:\*/|\Z)|\"\"\".*?(?:\"\"\"|\Z)|@\"(?:[^\"]|\"\")*\"?|"
-    r"\"(?:[^\"\\\n]|\\.)*\"?|'(?:[^'\\\n]|\\.)+'|[{}]",
-    re.DOTALL,
-)

@@ -53,6 +53,15 @@ class LikelihoodTask(Protocol):
 
 
 @runtime_checkable
+class Demanding(Protocol):
+    """A task of either kind that not every machine can run: a compiler, an installed benchmark."""
+
+    def missing(self) -> str | None:
+        """Return why it cannot run on this machine, None if it can; its cells are skipped then."""
+        ...
+
+
+@runtime_checkable
 class Noted(Protocol):
     """A task of either kind that has something to say on its data; readers of results see it."""
 
