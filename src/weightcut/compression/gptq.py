@@ -21,8 +21,9 @@ class GPTQ(Record):
     and the error of each is spread over those not yet rounded by the inverse Hessian of the
     layer's inputs. Weights share a scale in groups; a layer whose inputs the group size does not
     divide gets the largest half, quarter ... of it that does, down to 16, else one scale for each
-    row; the record tells which. Activations, embeddings and norms stay in 16 bit. Written in the
-    format of compressed-tensors. Source: GPTQ, arXiv:2210.17323.
+    row; the record tells which, and which layers were rounded plainly for want of an invertible
+    Hessian. Activations, embeddings and norms stay in 16 bit. Written in the format of
+    compressed-tensors. Source: GPTQ, arXiv:2210.17323.
     """
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"hf"})
@@ -62,7 +63,10 @@ class GPTQ(Record):
                 ),
                 dampening_frac=self.dampening,
             )
+        # Where a Hessian cannot be inverted llmcompressor rounds without it; it forgets at the end.
+        plainly = modifier._rtn_fallback_module_names
         llm_compressor.one_shot(model, [modifier], blocks)
         context.progress("writing", 0.95)
         llm_compressor.save_quantized(model, source, out, context)
         context.record["weights"] = llm_compressor.by_kind(groups, left, 4)
+        context.record["rounded_plainly"] = list(plainly)

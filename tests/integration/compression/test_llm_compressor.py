@@ -144,6 +144,13 @@ def test_gptq_changes_outputs_less_than_rounding(llama, tmp_path):
     assert error["gptq"] < 0.95 * error["rtn"]
 
 
+def test_layers_whose_hessian_cannot_be_inverted_are_named(llama, tmp_path):
+    # Eight tokens span eight of 64 dimensions, and such a dampening is lost in rounding.
+    record = compress(GPTQ(windows=1, length=8, dampening=1e-20), llama, tmp_path / "few")
+    assert UP in record["rounded_plainly"]
+    assert compress(METHODS["gptq"], llama, tmp_path / "enough")["rounded_plainly"] == []
+
+
 def test_smoothquant_rounds_inputs_as_it_runs_and_weight_only_methods_do_not(llama, tmp_path):
     compress(METHODS["smoothquant"], llama, tmp_path / "w8a8")
     compress(METHODS["rtn"], llama, tmp_path / "w4a16")
