@@ -15,9 +15,10 @@ import httpx
 import numpy as np
 import yaml
 
+from weightcut.routing.encoder import Corpus
 from weightcut.routing.files import write_router
+from weightcut.routing.policy import Training, fit_policy
 from weightcut.routing.router import Router
-from weightcut.routing.rules import Rules
 from weightcut.routing.server.app import build_app
 from weightcut.routing.server.config import ServeConfig, parse_config
 from weightcut.routing.server.keys import Keys
@@ -25,6 +26,7 @@ from weightcut.routing.server.metrics import Metrics
 from weightcut.routing.server.pool import Pool
 from weightcut.routing.server.service import Service
 from weightcut.routing.server.shadow import Shadow
+from weightcut.routing.server.tracing import Tracer
 from weightcut.routing.server.upstreams.make import make_upstreams
 from weightcut.routing.server.upstreams.scripted import Scripted
 
@@ -35,11 +37,12 @@ T = TypeVar("T")
 
 def router(variants: tuple[str, ...] = ("light", "full"), allowance: float | None = 0.1) -> Router:
     """Return a router that sends prompts of more than 100 characters to the full model."""
-    count = len(variants)
-    means = np.array([[0.5] * count, [0.4] * (count - 1) + [0.5]], np.float32)
-    policy = Rules("length", np.array([4.6], np.float32), means)
-    costs = tuple(float(index + 1) for index in range(count))
-    return Router(variants, costs, (0.5,) * count, policy, allowance, {"keep": 0.9})
+    light = len(variants) - 1
+    prompts = ["x" * (20 + i) for i in range(60)] + ["x" * (150 + i) for i in range(60)]
+    quality = np.array([[0.9] * light + [0.5]] * 60 + [[0.1] * light + [0.5]] * 60)
+    policy = fit_policy("length", Training(Corpus.of(prompts), quality))
+    costs = tuple(float(index + 1) for index in range(len(variants)))
+    return Router(variants, costs, (0.5,) * len(variants), policy, allowance, {"keep": 0.9})
 
 
 def config(**more: Any) -> ServeConfig:
@@ -58,14 +61,18 @@ class Served:
     """A service with its app and its upstreams, in this process."""
 
     def __init__(
-        self, settings: ServeConfig, keys: Keys | None = None, made: Router | None = None
+        self,
+        settings: ServeConfig,
+        keys: Keys | None = None,
+        made: Router | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         pool = Pool(make_upstreams(settings), settings.breaker)
         made = made or router(tuple(settings.variants))
         self.service = Service(made, pool, settings)
         self.metrics = Metrics()
         self.shadow = Shadow(settings.drift, self.service, self.metrics)
-        self.app = build_app(self.service, self.metrics, self.shadow, keys)
+        self.app = build_app(self.service, self.metrics, self.shadow, keys, tracer)
 
     def upstream(self, variant: str) -> Scripted:
         """Return a variant's scripted upstream."""

@@ -13,6 +13,7 @@ from weightcut.routing.server.ledger import Choice, Ledger, reason
 from weightcut.routing.server.metrics import BREAKER, Metrics
 from weightcut.routing.server.problems import Problem
 from weightcut.routing.server.service import Service
+from weightcut.routing.server.tracing import Tracer
 
 REMEMBERED = 10_000
 """Answers that feedback may still be given on."""
@@ -31,8 +32,9 @@ class Remembered:
 class Accounts:
     """Closes the books of every request."""
 
-    def __init__(self, service: Service, metrics: Metrics, log_prompts: bool) -> None:
-        self._service, self.metrics, self._log_prompts = service, metrics, log_prompts
+    def __init__(self, service: Service, metrics: Metrics, tracer: Tracer) -> None:
+        self._service, self.metrics, self._tracer = service, metrics, tracer
+        self._log_prompts = service.config.log_prompts
         self._recent: OrderedDict[str, Remembered] = OrderedDict()
         self._saved = 0.0
 
@@ -53,6 +55,7 @@ class Accounts:
             self._choice(choice)
         busy = self._busy(ledger)
         metrics.overhead().observe(max(0.0, elapsed - busy))
+        self._tracer.request(ledger, ledger.trace, elapsed)
         self._log(ledger, problem, elapsed)
 
     def first_token(self, ledger: Ledger) -> None:

@@ -38,6 +38,7 @@ from weightcut.routing.server.schema import (
 )
 from weightcut.routing.server.service import Service, per_choice
 from weightcut.routing.server.shadow import Shadow
+from weightcut.routing.server.tracing import NoSpans, Tracer
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request, Response
@@ -48,7 +49,13 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 _STREAM: dict[str, Any] = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
 
 
-def build_app(service: Service, metrics: Metrics, shadow: Shadow, keys: Keys | None = None) -> Gate:
+def build_app(
+    service: Service,
+    metrics: Metrics,
+    shadow: Shadow,
+    keys: Keys | None = None,
+    tracer: Tracer | None = None,
+) -> Gate:
     """Return the ASGI app of a service; keys: None lets everybody in."""
     try:
         from fastapi import FastAPI
@@ -57,7 +64,7 @@ def build_app(service: Service, metrics: Metrics, shadow: Shadow, keys: Keys | N
     except ImportError as error:
         raise missing_extra("fastapi", "serve") from error
     config = service.config
-    accounts = Accounts(service, metrics, config.log_prompts)
+    accounts = Accounts(service, metrics, tracer or NoSpans())
     app = FastAPI(
         title="weightcut",
         version=version("weightcut"),

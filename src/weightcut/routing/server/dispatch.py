@@ -62,10 +62,12 @@ class Dispatcher:
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._timeouts.total_s
         rest, refusal = call, None
+        before = len(trail.attempts)
         for endpoint in self._candidates(order, trail):
             if rest.sofar and not endpoint.upstream.continues:
                 continue
-            if trail.attempts and not await self._pause(len(trail.attempts), deadline):
+            tries = len(trail.attempts) - before
+            if tries and not await self._pause(tries, deadline):
                 break
             kept: list[Chunk] = []
             given, count = [rest.sofar], 0

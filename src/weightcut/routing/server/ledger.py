@@ -27,7 +27,10 @@ class Choice:
 
 @dataclass
 class Ledger:
-    """A request's account. began: `time.perf_counter()` when its head was there."""
+    """A request's account.
+
+    began: `time.perf_counter()` when its head was there. trace: its W3C trace context headers.
+    """
 
     id: str
     request_id: str
@@ -39,6 +42,7 @@ class Ledger:
     key: str = ""
     status: int = 200
     closed: bool = False
+    trace: dict[str, str] = field(default_factory=dict)
     created: int = field(default_factory=lambda: int(time.time()))
 
     @property

@@ -18,6 +18,7 @@ from weightcut.routing.server.keys import Keys
 from weightcut.routing.server.metrics import Metrics
 from weightcut.routing.server.service import Service
 from weightcut.routing.server.shadow import Shadow
+from weightcut.routing.server.tracing import open_tracer
 
 _KEEP_ALIVE_S = 30
 _BACKLOG = 1024
@@ -73,7 +74,8 @@ def serve(
         config = service.config
         metrics = Metrics()
         shadow = Shadow(config.drift, service, metrics)
-        app = build_app(service, metrics, shadow, keys)
+        tracer = open_tracer(config.tracing)
+        app = build_app(service, metrics, shadow, keys, tracer)
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -100,6 +102,7 @@ def serve(
                 task.cancel()
             await asyncio.gather(watch, announce, return_exceptions=True)
             await shadow.close()
+            tracer.close()
             await service.pool.close()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

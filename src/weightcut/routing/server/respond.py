@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 T = TypeVar("T")
+_TRACE = ("traceparent", "tracestate")
 
 
 class Piece(NamedTuple):
@@ -78,6 +79,7 @@ class Responder:
             began=state["began"],
             cost_unit=service.cost_unit,
             key=state["key"],
+            trace={name: request.headers[name] for name in _TRACE if name in request.headers},
         )
         service.admission.enter(len(calls))
         if stream:

@@ -27,7 +27,7 @@ from weightcut.routing.server.signals import read_signals
 
 PAIRS, FEEDBACK = "pairs.jsonl", "feedback.jsonl"
 _AT_ONCE = 4
-_LOOK_EVERY = 20
+_LOOK_EVERY = 100
 """Scores between two looks at their distribution."""
 
 

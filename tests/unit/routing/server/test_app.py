@@ -32,7 +32,7 @@ def test_every_answer_says_who_gave_it_why_and_at_what_cost() -> None:
     assert answer.headers["x-weightcut-variant"] == body["variant"] == "light"
     assert "reaches the threshold" in answer.headers["x-weightcut-reason"]
     assert float(answer.headers["x-weightcut-cost"]) == body["cost"] == 1.0
-    assert body["scores"]["light"] == pytest.approx(0.5)
+    assert body["scores"]["light"] > 0.5
 
 
 def test_prices_by_tokens_take_the_place_of_the_routers_costs() -> None:

@@ -4,7 +4,9 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.serving import HARD, Served, chat, config, events, post, talk
+from tests.serving import HARD, Served, chat, config, events, post, router, talk
+
+from weightcut.routing.router import Decision, Router, Signals
 
 
 def variants(light: dict[str, Any], full: dict[str, Any]) -> dict[str, Any]:
@@ -190,3 +192,44 @@ def test_beyond_the_room_requests_are_turned_away_at_once() -> None:
     refused = [a for a in answers if a.status_code == 429]
     assert all(int(a.headers["retry-after"]) >= 1 for a in refused)
     assert served.service.admission.inside == 0
+
+
+class Cascading(Router):
+    """A router whose light variant answers first, and whose judge wants certain answers."""
+
+    @property
+    def cascades(self) -> bool:
+        return True
+
+    def decide(self, prompt: str) -> Decision:
+        return Decision("light", {"light": 0.5, "full": 0.5}, "it answers first")
+
+    def accepts(self, prompt: str, variant: str, signals: Signals) -> bool:
+        return (signals.mean_logprob or 0) > -1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_cascade_escalates_answers_that_its_judge_rejects(stream: bool) -> None:
+    made = router()
+    cascading = Cascading(made.variants, made.costs, made.qualities, made.policy, 0.1)
+    for logprob, variant, cost in ((-0.1, "light", 1.0), (-2.0, "full", 3.0)):
+        settings = variants({"logprob": logprob}, {"reply": "four five"})
+        served = Served(config(variants=settings), made=cascading)
+        answer = post(served, "/v1/chat/completions", chat("short", stream=stream))
+        found = events(answer.text)[-1]["weightcut"] if stream else told(answer)
+        assert (found["variant"], found["cost"]) == (variant, cost)
+        assert answer.headers["x-weightcut-variant"] == variant
+        assert found["escalated"] == ([] if variant == "light" else ["light"])
+        labels = {"chosen": "light", "answered": "full", "why": "quality"}
+        assert served.value("weightcut_escalations_total", **labels) == (variant == "full")
+        assert ("four" in answer.text) == (variant == "full")
+
+
+def test_a_cascade_does_not_ask_the_full_model_twice_when_the_light_one_fails() -> None:
+    made = router()
+    cascading = Cascading(made.variants, made.costs, made.qualities, made.policy, 0.1)
+    settings = variants({"then": "error"}, {})
+    served = Served(config(variants=settings), made=cascading)
+    found = told(post(served, "/v1/chat/completions", chat("short")))
+    assert found["variant"] == "full"
+    assert len(served.upstream("full").calls) == 1
