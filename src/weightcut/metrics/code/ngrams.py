@@ -91,10 +91,10 @@ class Matches(NamedTuple):
         """
         if self.matched[0] == 0 or self.length == 0:
             return 0.0
-        shares = [
-            (matched or EPSILON) / total
-            for matched, total in zip(self.matched, self.total, strict=True)
-            if total
-        ]
+        product, orders = 1.0, 0
+        for matched, total in zip(self.matched, self.total, strict=True):
+            if total:
+                product *= (matched or EPSILON) / total
+                orders += 1
         shortage = min(0.0, 1 - self.reference_length / self.length)
-        return math.exp(shortage) * math.prod(shares) ** (1 / len(shares))
+        return float(math.exp(shortage) * product ** (1 / orders))

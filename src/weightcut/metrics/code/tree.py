@@ -211,7 +211,7 @@ def _read_any(root: tree_sitter.Node, reader: Reader, fragment: bool, literals: 
         here = node.kind_id
         what = flags_of[here]
         label = (cursor.field_id or 0) if what & _NAMED else 0
-        if down():
+        if (what or broken) and down():
             stack.append((kind, field, flags, first, mark, detail, special, children, items))
             kind, field, flags, first, mark = here, label, what, len(starts), len(subtrees)
             detail = 2 if what & _SPECIAL else detail - 1

@@ -222,7 +222,8 @@ void read_tree(void *data) {
         };
         uint32_t index = (uint32_t)tree->nodes.count;
         PUSH(arena, &tree->nodes, node);
-        if (moved(reading, reading->down)) {
+        /* Nothing is below a literal token, but for what errors bring. */
+        if ((flags || reading->broken) && moved(reading, reading->down)) {
             tree->nodes.at[index].special = (flags & SPECIAL) != 0;
             Open open = {index, tree->subtrees.count, pass.items.count};
             PUSH(arena, &pass.open, open);
