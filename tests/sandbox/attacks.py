@@ -167,6 +167,15 @@ ESCAPES: dict[str, str] = {
 
 _NEVER = "\nassert False\n"
 
+_LOAD = """
+        import importlib.util, sys, glob
+        def find(name):
+            return [g for p in sys.path for g in glob.glob(p + "/" + name + ".*.so")][0]
+        def load(name, disguise):
+            spec = importlib.util.spec_from_file_location(disguise, find(name))
+            return importlib.util.module_from_spec(spec)
+""".strip()
+
 FORGED_PROGRAMS: dict[str, str] = {
     "os._exit": "import os; os._exit(0)",
     "sys.exit": "import sys; sys.exit(0)",
@@ -298,6 +307,94 @@ FORGED_PROGRAMS: dict[str, str] = {
         f.__code__ = f.__code__.replace(co_consts=(1,))
         os._exit(0)
         """,
+    "unmarshalled-code": """
+        import marshal, os
+        exec(marshal.loads(marshal.dumps(compile("x = 1", "c", "exec"))))
+        os._exit(0)
+        """,
+    "frozen-code": """
+        import marshal, os, _imp
+        exec(_imp.get_frozen_object("x", marshal.dumps(compile("x = 1", "c", "exec"))))
+        os._exit(0)
+        """,
+    "compiled-file": """
+        import importlib.util, marshal, os, sys
+        code = marshal.dumps(compile("x = 1", "c", "exec"))
+        open("planted_here.pyc", "wb").write(importlib.util.MAGIC_NUMBER + bytes(12) + code)
+        sys.path.insert(0, os.getcwd())
+        import planted_here
+        os._exit(0)
+        """,
+    "native-module-by-another-name": f"""
+        import os
+        {_LOAD}
+        ctypes = load("_ctypes", "disguise._ctypes")
+        class Number(ctypes._SimpleCData): _type_ = "l"
+        assert Number.from_address(id(os)).value
+        os._exit(0)
+        """,
+    "test-module-by-another-name": f"""
+        import os
+        {_LOAD}
+        load("_testcapi", "disguise._testcapi")
+        os._exit(0)
+        """,
+    "native-module-from-scratch": f"""
+        import os
+        {_LOAD}
+        open("own.so", "wb").write(open(find("_bisect"), "rb").read())
+        spec = importlib.util.spec_from_file_location("_bisect", os.path.abspath("own.so"))
+        importlib.util.module_from_spec(spec)
+        os._exit(0)
+        """,
+    "native-module-by-hidden-path": f"""
+        import os
+        {_LOAD}
+        class Path(str):
+            startswith = lambda *_: True
+            __contains__ = lambda *_: False
+        open("own.so", "wb").write(open(find("_bisect"), "rb").read())
+        spec = importlib.util.spec_from_file_location("_bisect", Path(os.path.abspath("own.so")))
+        importlib.util.module_from_spec(spec)
+        os._exit(0)
+        """,
+    "map-own-file": """
+        import mmap, os
+        with open("mapped", "w+b") as file:
+            file.write(bytes(4096))
+            file.flush()
+            mmap.mmap(file.fileno(), 4096, prot=mmap.PROT_READ | mmap.PROT_EXEC)
+        os._exit(0)
+        """,
+    "stack-of-threads": """
+        import faulthandler, os, sys, tempfile
+        with tempfile.TemporaryFile() as file:
+            faulthandler.dump_traceback(file, all_threads=True)
+        os._exit(0)
+        """,
+    "own-hook": """
+        import os, sys
+        def hook(event, args):
+            for thing in args:
+                if getattr(thing, "__name__", "") == "reached_last_line": thing(None)
+        sys.addaudithook(hook)
+        import unittest
+        os._exit(0)
+        """,
+    "collector-callback": """
+        import gc, os
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        for thing in gc.garbage:
+            if getattr(thing, "__name__", "") == "reached_last_line": thing(None)
+        os._exit(0)
+        """,
+    "flood-then-leave": """
+        import os
+        for _ in range(300): print("passed" * 20000, flush=True)
+        os._exit(0)
+        """,
+    "close-everything": "import os; os.closerange(0, 256); os._exit(0)",
     "subinterpreter": """
         import os
         try: import _xxsubinterpreters as i
@@ -500,11 +597,84 @@ FORGED_SOLUTIONS: dict[str, str] = {
 }
 
 
+_NATIVE_CALL = """
+import sys
+for name in ("ctypes", "_ctypes"):
+    sys.modules.pop(name, None)
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+buffer = ctypes.create_string_buffer(256)
+span = (ctypes.c_size_t * 2)(ctypes.addressof(buffer), 8)
+def square(x):
+    global done
+    if not globals().get("done"):
+        done = True
+        if {call} < 0:
+            raise OSError(ctypes.get_errno())
+    return x * x
+"""
+
+NATIVE_CONTROL = "libc.getpid()"
+"""A call that is allowed: it shows that native code runs, so that the others do fail as calls."""
+
+# Right solutions, which first make one call by native code; a wrong one if the call is refused.
+# Numbers of x86-64. Those that this kernel or user does not have are left out.
+SYSTEM_CALLS: dict[str, str] = {
+    "socket": "libc.socket(2, 1, 0)",
+    "socketpair": "libc.socketpair(1, 1, 0, (ctypes.c_int * 2)())",
+    "io_uring_setup": "libc.syscall(425, 1, buffer)",
+    "userfaultfd": "libc.syscall(323, 1)",
+    "perf_event_open": "libc.syscall(298, (ctypes.c_uint32 * 32)(1, 128), 0, -1, -1, 0)",
+    "bpf": "libc.syscall(321, 0, (ctypes.c_uint32 * 16)(2, 4, 4, 1), 64)",
+    "ptrace": "libc.ptrace(0, 0, 0, 0)",
+    "keyctl": "libc.syscall(250, 0, -3, 1)",
+    "add_key": "libc.syscall(248, b'user', b'attack', b'x', 1, -1)",
+    "inotify": "libc.inotify_init1(0)",
+    "fanotify": "libc.syscall(300, 0, 0)",
+    "memfd": "libc.syscall(319, b'x', 0)",
+    "memfd_secret": "libc.syscall(447, 0)",
+    "process_vm_readv": "libc.syscall(310, libc.getpid(), span, 1, span, 1, 0)",
+    "kill-by-thread-number": "libc.syscall(234, libc.getppid(), libc.getppid(), 0)",
+    "shared-memory": "libc.shmget(0, 4096, 0o1600)",
+    "message-queue": "libc.msgget(0, 0o1600)",
+    "semaphore": "libc.semget(0, 1, 0o1600)",
+    "unshare": "libc.unshare(0x10000000)",
+    "mount": "libc.mount(b'none', b'/', None, 0x4020, None)",
+    "personality": "libc.personality(0x0040000)",
+    "dumpable": "libc.prctl(4, 1, 0, 0, 0)",
+    "fork": "(lambda p: p or libc._exit(0))(libc.syscall(57))",
+    "fork-by-clone": "(lambda p: p or libc._exit(0))(libc.syscall(56, 17, 0, 0, 0, 0))",
+    "affinity": "libc.sched_setaffinity(0, 8, (ctypes.c_uint64 * 1)(0xFFFF))",
+    "priority": "libc.setpriority(0, 0, 5)",
+    "limits-of-another": "libc.prlimit(libc.getppid(), 7, None, buffer)",
+    "kernel-log": "libc.syscall(103, 3, buffer, 256)",
+    "timer": "libc.syscall(222, 0, None, buffer)",
+    "file-handle": "libc.name_to_handle_at(-100, b'/', (ctypes.c_uint32 * 64)(128), buffer, 0)",
+    "watch-by-signal": "libc.fcntl(libc.open(b'.', 0), 1026, 1)",
+    "terminal": "libc.posix_openpt(2)",
+    "32-bit-call": "native(bytes.fromhex('b814000000cd80c3'))",
+}
+_NATIVE_CODE = """
+def native(code):
+    libc.mmap.restype = ctypes.c_void_p
+    place = libc.mmap(None, 4096, 7, 0x22, -1, 0)
+    ctypes.memmove(place, code, len(code))
+    return ctypes.CFUNCTYPE(ctypes.c_int)(place)()
+"""
+
+
 def program(table: dict[str, str], name: str) -> str:
     """Return an attack's source, with the assertion that it must not get past at its end."""
+    if table is SYSTEM_CALLS:
+        return native(table[name])
     source = dedent(table[name]).strip("\n") + "\n"
     if table is FORGED_PROGRAMS:
         if "END" in source:
             return source.replace("END", str(source.count("\n")))
         return source + _NEVER
     return source
+
+
+def native(call: str) -> str:
+    """Return a right solution that first makes a call by native code."""
+    return _NATIVE_CALL.format(call=call) + _NATIVE_CODE

@@ -143,12 +143,12 @@ def attempt(field: Field, sandbox: Sandbox, kind: str, name: str) -> Outcome:
     field.restore()
     if kind == "ESCAPES":
         source = field.prelude() + source
-    test = f"\n{attacks.TEST}" if kind == "FORGED_SOLUTIONS" else ""
+    test = f"\n{attacks.TEST}" if kind in _SOLUTIONS else ""
     naive = field.naive(source + test)
     field.restore()
     if kind == "ESCAPES":
         source = field.prelude() + attacks.program(table, name)
-    if kind == "FORGED_SOLUTIONS":
+    if kind in _SOLUTIONS:
         result = sandbox.run_tests(source, attacks.TEST, timeout=CPU_SECONDS, memory=MEMORY)
     else:
         result = sandbox.run_program(source, timeout=CPU_SECONDS, memory=MEMORY)
@@ -164,7 +164,8 @@ def attempt(field: Field, sandbox: Sandbox, kind: str, name: str) -> Outcome:
 
 
 SANDBOXES: tuple[Kind, ...] = ("fork-server", "bubblewrap")
-KINDS = ("ESCAPES", "FORGED_PROGRAMS", "FORGED_SOLUTIONS")
+KINDS = ("ESCAPES", "FORGED_PROGRAMS", "FORGED_SOLUTIONS", "SYSTEM_CALLS")
+_SOLUTIONS = ("FORGED_SOLUTIONS", "SYSTEM_CALLS")
 
 
 def attempt_all(sandbox_kind: Kind) -> dict[str, Outcome]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.sandbox import attacks, field
-from weightcut.sandbox import Kind, bubblewrap
+from weightcut.sandbox import Kind, Sandbox, bubblewrap
 
 REPOSITORY = Path(__file__).parents[2]
 NOBODY = "65534"
@@ -58,7 +58,7 @@ def as_an_ordinary_user(kind: Kind) -> dict[str, field.Outcome] | str:
 
 
 def test_there_are_enough_attacks() -> None:
-    assert len(NAMES) >= 100
+    assert len(NAMES) >= 150
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -68,7 +68,7 @@ def test_attack_is_stopped(kind: Kind, name: str) -> None:
         pytest.skip("an ordinary user cannot do it anyway")
     if kind == "bubblewrap" and (reason := bubblewrap.absent()):
         pytest.skip(reason)
-    check(as_this_user(kind)[name])
+    check(name, as_this_user(kind)[name])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -81,10 +81,21 @@ def test_attack_is_stopped_for_an_ordinary_user(kind: Kind, name: str) -> None:
         pytest.skip(outcomes)
     if name.partition("/")[2] in attacks.ROOT_ONLY:
         pytest.skip("an ordinary user cannot do it anyway")
-    check(outcomes[name])
+    check(name, outcomes[name])
 
 
-def check(outcome: field.Outcome) -> None:
+@pytest.mark.parametrize("kind", field.SANDBOXES)
+def test_a_solution_runs_native_code_so_that_its_calls_are_what_fails(kind: Kind) -> None:
+    if kind == "bubblewrap" and (reason := bubblewrap.absent()):
+        pytest.skip(reason)
+    with Sandbox(workers=1, kind=kind) as sandbox:
+        result = sandbox.run_tests(attacks.native(attacks.NATIVE_CONTROL), attacks.TEST)
+    assert result.status == "passed", result.output
+
+
+def check(name: str, outcome: field.Outcome) -> None:
+    if name.startswith("SYSTEM_CALLS") and not outcome["naive"]:
+        pytest.skip("this kernel, this user or this architecture has no such call")
     assert outcome["naive"], "the attack does not work even without the sandbox"
     assert outcome["status"] != "passed"
     assert outcome["harm"] == []

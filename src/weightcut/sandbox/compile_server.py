@@ -76,7 +76,7 @@ class CompileServer:
             "filter": self._walls.seccomp,
             "memory": _MEMORY,
             "command": [self._command[0], f"-Xmx{_HEAP}", _EXIT, *self._command[1:]],
-            **role(self._tool),
+            **role("tool", self._tool),
         }
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in _end)
         command = interpreter("launch", json.dumps(settings))

@@ -17,6 +17,7 @@ from weightcut.sandbox.capabilities import Kind, protections
 from weightcut.sandbox.inside.watch import Limits
 from weightcut.sandbox.languages import Language, Toolchain, toolchain
 from weightcut.sandbox.tool import Tool
+from weightcut.sandbox.worker import Kind as WorkerKind
 from weightcut.sandbox.worker import Worker
 
 MIN_MEMORY = 64 << 20
@@ -59,7 +60,7 @@ class Sandbox:
         if language != "python":
             data = source if isinstance(source, bytes) else source.encode("utf-8", "replace")
             return self._run_compiled(language, data, timeout, memory)
-        return self._run({"program": source}, timeout, memory)
+        return self._run("program", {"program": source}, timeout, memory)
 
     def run_tests(
         self, solution: str, test: str, *, timeout: float = 5, memory: int = 512 << 20
@@ -68,7 +69,7 @@ class Sandbox:
 
         The limits hold for the two together (CPU) and for each (memory, bytes).
         """
-        return self._run({"solution": solution, "test": test}, timeout, memory)
+        return self._run("tests", {"solution": solution, "test": test}, timeout, memory)
 
     def close(self) -> None:
         """End the fork servers; a run that goes on ends its own when it is done.
@@ -83,8 +84,8 @@ class Sandbox:
             toolchains, self._toolchains = [*self._toolchains.values()], {}
         for worker in workers:
             worker.close()
-        for toolchain_ in toolchains:
-            toolchain_.close()
+        for tools in toolchains:
+            tools.close()
 
     def __enter__(self) -> Sandbox:
         return self
@@ -93,10 +94,14 @@ class Sandbox:
         self.close()
 
     def _run(
-        self, sources: Mapping[str, str | bytes], timeout: float, memory: int
+        self,
+        kind: WorkerKind,
+        sources: Mapping[str, str | bytes],
+        timeout: float,
+        memory: int,
     ) -> ExecutionResult:
         _check(timeout, memory)
-        with self._worker(None) as worker:
+        with self._worker(kind) as worker:
             return worker.run(sources, _limits(timeout, memory))
 
     def _run_compiled(
@@ -104,28 +109,30 @@ class Sandbox:
     ) -> ExecutionResult:
         _check(timeout, memory)
         with self._lock:
-            chain_ = self._toolchains.get(language) or toolchain(language, self._protections)
-            self._toolchains[language] = chain_
-        with self._worker(chain_.tool) as worker:
+            if self._closed:
+                raise ValueError("the sandbox is closed")
+            tools = self._toolchains.get(language) or toolchain(language, self._protections)
+            self._toolchains[language] = tools
+        with self._worker("tool", tools.tool) as worker:
             started = time.perf_counter()
-            compiled = chain_.compile(worker, source)
+            compiled = tools.compile(worker, source)
             if isinstance(compiled, ExecutionResult):
                 return compiled
-            limits = _limits(timeout, memory + chain_.overhead)
-            result = worker.start(chain_.command(memory), compiled, limits)
+            limits = _limits(timeout, memory + tools.overhead)
+            result = worker.start(tools.command(memory), compiled, limits)
         return result.model_copy(update={"wall_seconds": time.perf_counter() - started})
 
     @contextmanager
-    def _worker(self, tool: Tool | None) -> Iterator[Worker]:
+    def _worker(self, kind: WorkerKind, tool: Tool | None = None) -> Iterator[Worker]:
         """Give an idle worker, or a new one; one that fails is closed, and so is a wrapped one."""
-        kind = tool.name if tool else ""
+        shelf = tool.name if tool else kind
         with self._free:
             with self._lock:
-                idle = self._idle.setdefault(kind, [])
+                idle = self._idle.setdefault(shelf, [])
                 worker = idle.pop() if idle else None
                 self._started += worker is None
                 number = self._started
-            worker = worker or Worker(self._protections, number, tool)
+            worker = worker or Worker(kind, self._protections, number, tool)
             try:
                 yield worker
             except BaseException:
@@ -133,7 +140,7 @@ class Sandbox:
                 raise
             with self._lock:
                 if not self._closed and not self._protections.bubblewrap:
-                    self._idle[kind].append(worker)
+                    self._idle[shelf].append(worker)
                     return
             worker.close()
 

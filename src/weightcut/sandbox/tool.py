@@ -62,10 +62,11 @@ def loader() -> list[str]:
     return [str(path.resolve()) for path in paths if path.exists()]
 
 
-def role(tool: Tool | None) -> dict[str, Any]:
-    """Return the settings of a role that may use a tool, as JSON data."""
+def role(name: str, tool: Tool | None) -> dict[str, Any]:
+    """Return the settings of a role, as JSON data; "tool" is the one that starts a tool."""
     if tool is None:
-        tool = Tool("", calls=())
+        # A program keeps its secret in its own memory: it loads no native code of its own.
+        tool = Tool("", calls=(), map_below=0 if name == "program" else None)
     return {
         "calls": list(tool.calls),
         "readable": list(tool.readable),

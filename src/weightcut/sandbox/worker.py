@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from weightcut.errors import NotHere
 from weightcut.records import ExecutionResult
@@ -32,16 +32,23 @@ MAX_OUTPUT = 1 << 16
 """Bytes of output that are kept: the last ones."""
 MAX_REPORT = 1 << 10
 """Bytes that are read of what a tool reports."""
-_ROLES = ("program", "solution", "test")
+Kind = Literal["program", "tests", "tool"]
+_ROLES: Mapping[Kind, tuple[str, ...]] = {
+    "program": ("program",),
+    "tests": ("solution", "test"),
+    "tool": ("tool",),
+}
 
 
 class Worker:
     """A fork server in its own process; closed by `close`, or by the end of this process.
 
-    With a `tool` it starts that instead of running Python programs.
+    It does one kind of run: programs, solutions with their tests, or programs that a `tool` runs.
     """
 
-    def __init__(self, protections: Protections, number: int = 0, tool: Tool | None = None) -> None:
+    def __init__(
+        self, kind: Kind, protections: Protections, number: int = 0, tool: Tool | None = None
+    ) -> None:
         # One CPU for a run: its processes take turns, and waking a neighbour costs the most.
         cpus = sorted(os.sched_getaffinity(0))
         self._cpu = cpus[(os.getpid() + number) % len(cpus)]
@@ -65,8 +72,7 @@ class Worker:
                 start_new_session=True,
             )
         self._socket = ours
-        roles = _ROLES if tool is None else ("tool",)
-        self._scratch = {role: self._folder / role for role in roles}
+        self._scratch = {role: self._folder / role for role in _ROLES[kind]}
         self._begin(protections, tool)
 
     def _begin(self, protections: Protections, tool: Tool | None) -> None:
@@ -78,7 +84,7 @@ class Worker:
                 # Unique on this machine: process ids are below 2**22.
                 user = FIRST_USER + 4 * self._process.pid + number
                 os.chown(folder, user, user)
-            places[role] = {"scratch": str(folder), "user": user, **settings_of(tool)}
+            places[role] = {"scratch": str(folder), "user": user, **settings_of(role, tool)}
         settings = {
             "roles": places,
             "files": protections.landlock,

@@ -143,7 +143,7 @@ import os, signal, threading, time
 from weightcut.sandbox import Sandbox
 sandbox = Sandbox(1)
 sandbox.run_program("pass")
-print(sandbox._idle[""][0]._process.pid, sandbox._idle[""][0]._folder, flush=True)
+print(sandbox._idle["program"][0]._process.pid, sandbox._idle["program"][0]._folder, flush=True)
 threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
 sandbox.run_program("import time; time.sleep(60)", timeout=60)
 """
@@ -275,7 +275,7 @@ def test_judges_are_reused_and_replaced() -> None:
     def judge(test: str) -> str:
         result = only.run_tests("def ok(): return True", f"assert ok()\n{test}")
         assert result.status == "passed", result.output
-        [worker] = only._idle[""]
+        [worker] = only._idle["tests"]
         server = worker._process.pid
         return Path(f"/proc/{server}/task/{server}/children").read_text()
 

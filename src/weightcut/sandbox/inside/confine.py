@@ -71,7 +71,7 @@ def prepare(
             os.close(made)
     if calls:
         code = seccomp.Filter(seccomp.program(platform.machine(), extra, map_below, pretended))
-    open_files = _OPEN_FILES if map_below is None else _OPEN_FILES + map_below
+    open_files = _OPEN_FILES + (map_below or 0)
     return Confinement(str(scratch), user, rules, code, open_files)
 
 

@@ -11,7 +11,9 @@ in the test's process (`judge`), which runs no line of the solution.
 
 from __future__ import annotations
 
+import _imp
 import builtins
+import importlib
 import json
 import os
 import sys
@@ -128,23 +130,64 @@ def forget_native() -> None:
 def _bar_doors() -> None:
     """End the process at the audit events of the forbidden doors.
 
-    The hook holds all it needs in constants and defaults: it has no name and no cell that a
-    program could reach and change, not even through the traceback of a hook that failed.
+    Code objects are made from source alone: bytecode made by hand can read any memory. So nothing
+    is unmarshalled, compiled files neither.
+    """
+    external: Any = importlib._bootstrap_external  # type: ignore[attr-defined]
+    external.cache_from_source = _no_cache
+    del _imp.get_frozen_object
+    sys.addaudithook(_door_hook(_natives()))
+
+
+def _no_cache(*_: Any, **__: Any) -> str:
+    raise NotImplementedError  # what importlib expects where nothing is cached
+
+
+def _natives() -> str:
+    """Return the folder of the native modules, as the path of each begins."""
+    import _heapq
+
+    return getattr(_heapq, "__file__", "/nowhere/").rpartition("/")[0] + "/"
+
+
+def _door_hook(natives: str) -> Callable[[str, Any], None]:
+    """Return the hook; `natives` is the folder from which native modules may be loaded.
+
+    It holds all it needs in constants and defaults: it has no name and no cell that a program could
+    reach and change, not even through the traceback of a hook that failed. It uses the methods of
+    str itself, since a program may hand over a string of its own making.
     """
 
-    def hook(event: str, args: Any, leave: Callable[[int], Any] = os._exit) -> None:
+    def hook(
+        event: str,
+        args: Any,
+        leave: Callable[[int], Any] = os._exit,
+        last: Callable[[str, str], tuple[str, str, str]] = str.rpartition,
+        starts: Callable[..., bool] = str.startswith,
+        has: Callable[[str, str], bool] = str.__contains__,
+        folder: str = natives,
+    ) -> None:
         if event in (
             "gc.get_objects", "gc.get_referrers", "gc.get_referents", "code.__new__",
-            "sys.settrace", "sys.setprofile", "sys.monitoring.register_callback",
-            "sys._current_frames", "sys._current_exceptions", "sys.remote_exec",
-            "cpython.PyInterpreterState_New", "ctypes.dlopen", "ctypes.dlsym",
-        ) or (event == "import" and args[0] in (
-            "ctypes", "_ctypes", "_testcapi", "_testinternalcapi", "_testlimitedcapi",
-            "_interpreters", "_xxsubinterpreters",
-        )):  # fmt: skip
+            "marshal.loads", "marshal.load", "sys.settrace", "sys.setprofile",
+            "sys.monitoring.register_callback", "sys._current_frames", "sys._current_exceptions",
+            "sys.remote_exec", "cpython.PyInterpreterState_New",
+            "sqlite3.enable_load_extension", "sqlite3.load_extension",
+        ) or starts(event, "ctypes."):  # fmt: skip
             leave(77)
+        if event == "import":
+            name, path = args[0], args[1]
+            if starts(last(name, ".")[2], ("ctypes", "_ctypes", "_test", "_interp", "_xx")):
+                leave(77)
+            if path is not None and (
+                not starts(path, folder)
+                or has(path, "..")
+                or has(path, "\0")
+                or starts(last(path, "/")[2], ("_ctypes", "_test", "_interp", "_xx"))
+            ):
+                leave(77)
 
-    sys.addaudithook(hook)
+    return hook
 
 
 def _classify(error: BaseException | None) -> str:

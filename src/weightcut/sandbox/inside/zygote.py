@@ -24,8 +24,16 @@ from weightcut.sandbox.inside import confine, judge, kernel, peer, program, watc
 
 _PRELOADED = """
     abc bisect calendar cmath collections.abc copy datetime decimal fractions functools hashlib
-    heapq inspect itertools json math operator random re statistics string textwrap traceback
-    typing types dataclasses enum contextlib linecache struct
+    heapq importlib.util inspect itertools json math operator random re runpy statistics string
+    textwrap traceback typing types dataclasses enum contextlib linecache struct
+""".split()  # noqa: SIM905
+# Loaded before the filter forbids it. Left out: what needs a terminal, and what reads memory.
+_NATIVE = """
+    _asyncio _bisect _blake2 _bz2 _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr
+    _codecs_tw _contextvars _csv _datetime _decimal _elementtree _hashlib _heapq _json _lsprof _lzma
+    _md5 _multibytecodec _multiprocessing _opcode _pickle _posixsubprocess _queue _random _sha1
+    _sha2 _sha256 _sha3 _sha512 _socket _sqlite3 _ssl _statistics _struct _uuid _zoneinfo array
+    audioop binascii cmath fcntl grp math mmap pyexpat resource select termios unicodedata zlib
 """.split()  # noqa: SIM905
 _MAX_DESCRIPTORS = 8
 
@@ -53,8 +61,11 @@ class Server:
             for role, place in settings["roles"].items()
         }
         self._environment = next(iter(settings["roles"].values()))["environment"]
-        for name in _PRELOADED:
+        for name in () if "tool" in self._roles else _PRELOADED:
             importlib.import_module(name)
+        for name in _NATIVE if "program" in self._roles else ():
+            with contextlib.suppress(ImportError):  # not in this build, or a library is missing
+                importlib.import_module(name)
         sys.path[:] = [path for path in sys.path if Path(path).is_relative_to(library)]
         self._null = os.open(os.devnull, os.O_RDWR)
         self._way = self._null
