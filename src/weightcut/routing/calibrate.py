@@ -23,7 +23,7 @@ from weightcut.routing.policy import Floats
 Ints = npt.NDArray[np.int64]
 GRID = 401
 """Thresholds that are tried."""
-FOR_THE_MEAN = 0.5
+FOR_THE_MEAN = 0.25
 """Share of the admitted error that is spent on the mean over all prompts that could ever come.
 
 The bound is on that mean. Whoever checks the promise does so on a finite batch, whose own luck adds
@@ -119,11 +119,14 @@ def grid(predicted: Floats, saved: Floats) -> Floats:
 
 
 def break_even(predicted: Floats, saved: Floats) -> Floats:
-    """Return the allowances at which some variant becomes worth it for some prompt."""
-    useful = np.flatnonzero(saved > 0)
-    lost = predicted[:, -1:] - predicted[:, useful]
-    prices: Floats = (lost / saved[useful]).ravel()
-    return prices
+    """Return the allowances at which one variant becomes better than another for some prompt."""
+    prices = [
+        (predicted[:, dear] - predicted[:, light]) / (saved[light] - saved[dear])
+        for light in range(len(saved))
+        for dear in range(len(saved))
+        if saved[light] > saved[dear]
+    ]
+    return np.concatenate(prices) if prices else np.zeros(0)
 
 
 def calibrate(

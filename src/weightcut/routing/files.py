@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError
 
 from weightcut.errors import BrokenInput, UsageError
 from weightcut.files import whole_folder
 from weightcut.records import Record, digest
-from weightcut.routing.policy import Arrays, State, restore_policy
+from weightcut.routing.policy import POLICIES, Arrays, State, restore_policy
 from weightcut.routing.router import Router
 
 FORMAT = "weightcut-router"
@@ -33,8 +33,8 @@ LARGEST = 512 << 20
 
 class _Facts(Record):
     variants: list[str] = Field(min_length=2)
-    costs: list[float]
-    qualities: list[float]
+    costs: list[FiniteFloat]
+    qualities: list[FiniteFloat]
     policy: str
     settings: dict[str, Any]
     allowance: float | None = Field(allow_inf_nan=False)
@@ -91,6 +91,8 @@ def read_router(folder: Path) -> Router:
             place=str(folder / WEIGHTS),
             cure="fit the router anew, or copy both of its files again",
         )
+    if facts.policy not in POLICIES:
+        raise BrokenInput(f"unknown policy {facts.policy!r}", place=str(folder / FACTS))
     try:
         state = State(facts.settings, _arrays(weights))
         policy = restore_policy(facts.policy, state, len(facts.variants))
@@ -144,8 +146,9 @@ def _facts(path: Path) -> _Facts:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise BrokenInput(f"not a router: {where}: {first['msg']}", place=place) from error
-    if not len(facts.variants) == len(facts.costs) == len(facts.qualities):
-        raise BrokenInput("variants, costs and qualities differ in number", place=place)
+    counts = {len(facts.variants), len(set(facts.variants)), len(facts.costs), len(facts.qualities)}
+    if len(counts) > 1 or facts.costs != sorted(facts.costs) or facts.costs[0] < 0:
+        raise BrokenInput("variants, costs and qualities do not fit together", place=place)
     return facts
 
 

@@ -122,13 +122,13 @@ class Boosted(Grove):
         trees, values, base = [], [], quality.mean(0)
         for variant in range(variants):
             model = GradientBoostingRegressor(
-                n_estimators=200,
-                learning_rate=0.04,
+                n_estimators=150,
+                learning_rate=0.05,
                 max_leaf_nodes=4 if rows < _FEW else 10,
                 max_depth=None,
                 min_samples_leaf=max(2, min(25, rows // 20)),
-                subsample=0.5,
-                max_features=0.2,
+                subsample=0.4,
+                max_features=0.15,
                 init="zero",
                 random_state=seed,
             )

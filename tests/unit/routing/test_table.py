@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.outcomes import rows, table
+
+from weightcut.errors import BrokenInput, UsageError, WeightcutError
+from weightcut.routing.table import read_table, write_table
+
+HEAD = "prompt_id,prompt,variant,quality,cost\n"
+
+
+def _read(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    read_table(path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_what_is_written_is_read_back(tmp_path: Path, suffix: str) -> None:
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow", reason="the extra `router` is not installed")
+    found = read_table(write_table(rows(30, 3), tmp_path / f"t{suffix}"))
+    expected = table(30, 3)
+    assert found.variants == ("v0", "v1", "v2")
+    assert found.prompts == expected.prompts
+    np.testing.assert_allclose(found.quality, expected.quality)
+    np.testing.assert_allclose(found.signals["parses"], expected.signals["parses"])
+
+
+def test_gzip_and_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv.gz"
+    text = "\ufeff" + HEAD + "1,hello,a,1,1\n1,hello,b,0,2\n"
+    path.write_bytes(gzip.compress(text.encode()))
+    assert read_table(path).variants == ("a", "b")
+
+
+def test_variants_are_ordered_by_mean_cost_whatever_their_names(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    lines = [
+        {"prompt_id": p, "prompt": f"do {p}", "variant": v, "quality": 0.5, "cost": c}
+        for p in range(3)
+        for v, c in (("a", 9), ("b", 1), ("c", 4))
+    ]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert read_table(path).variants == ("b", "c", "a")
+
+
+def test_missing_labels_leave_their_prompts_out_and_say_so(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(HEAD + "1,x,a,,1\n1,x,b,1,2\n2,y,a,1,1\n2,y,b,nan,2\n3,z,a,0,1\n3,z,b,1,2\n")
+    found = read_table(path)
+    assert found.ids == ("3",)
+    assert len(found.warnings) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "missing"),
+        ("a,b\n1,2\n", "missing"),
+        (HEAD, "two variants"),
+        (HEAD + "1,x,a,1,1\n", "two variants"),
+        (HEAD + "1,x,a,1,1\n2,y,b,1,1\n", "no prompt"),
+        (HEAD + "1,x,a,1,1\n1,x,a,1,1\n", "twice"),
+        (HEAD + "1,x,a,1,1\n1,other,b,1,1\n", "two prompts"),
+        (HEAD + "1,x,a,1.5,1\n", "from 0 to 1"),
+        (HEAD + "1,x,a,1,-1\n", "not negative"),
+        (HEAD + "1,x,a,good,1\n", "not a number"),
+        (HEAD + "1,x,a,inf,1\n", "not a number"),
+        (HEAD + "1,x,,1,1\n", "not a text"),
+        (HEAD + "1,x,a,1\n", "number of fields"),
+        (HEAD + '1,"x,a,1,1\n', "cannot be read"),
+        (HEAD + "1,x,a,,\n1,x,b,,\n", "two variants"),
+    ],
+)
+def test_a_wrong_table_is_refused_with_the_reason(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(BrokenInput, match=says):
+        _read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00", b"[1]\n", b"{\n", b"[" * 100_000, b"\x1f\x8b"]
+)
+@pytest.mark.parametrize("name", ["t.jsonl", "t.csv", "t.csv.gz", "t.parquet"])
+def test_other_files_are_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightcutError):
+        read_table(tmp_path / name)
+
+
+def test_unknown_names_and_kinds_are_wrong_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        read_table(tmp_path / "t.csv")
+    (tmp_path / "t.txt").write_text("x")
+    with pytest.raises(UsageError, match="name"):
+        read_table(tmp_path / "t.txt")
+    with pytest.raises(UsageError, match=r"\.txt"):
+        write_table([], tmp_path / "t.txt")
+
+
+def test_another_column_can_be_the_quality(tmp_path: Path) -> None:
+    path = write_table(rows(10, codebleu=0.25), tmp_path / "t.csv")
+    assert (read_table(path, "codebleu").quality == 0.25).all()
+    with pytest.raises(BrokenInput, match="speed"):
+        read_table(path, "speed")
+
+
+def test_prompts_of_the_same_words_are_one_group() -> None:
+    from dataclasses import replace
+
+    made = replace(table(4), prompts=("What is it?", "what  IS it", "What is not?", "???"))
+    assert made.groups().tolist() == [0, 0, 1, 2]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=200))
+def test_no_csv_ends_in_a_traceback(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.csv").write_text(HEAD + text, encoding="utf-8", newline="")
+    with pytest.raises(WeightcutError):
+        read_table(tmp_path / "t.csv")
