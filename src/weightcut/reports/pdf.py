@@ -150,9 +150,8 @@ def _why(results: Results) -> list[str]:
     if chosen is None:
         return []
     says = [f"{guard.name}: {guard.says}" for guard in chosen.guards]
-    return [
-        _broken(text.shorten(text.plain(one), 300), 40) for one in chosen.verdict_reasons + says
-    ]
+    reasons = [*chosen.verdict_reasons, *says][:_REASONS]
+    return [_broken(text.shorten(text.plain(one), _REASON_LETTERS), 40) for one in reasons]
 
 
 def _reasons(item: view.Reasons) -> dict[str, Any]:

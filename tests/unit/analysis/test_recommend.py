@@ -69,7 +69,7 @@ def test_the_paragraph_tells_gain_risk_and_open_questions() -> None:
         "Deploy int8",
         "3.1 times faster",
         "50% of the memory",
-        "loses 4.0%",
+        "loses 4.0% of the baseline's CodeBLEU",
         "95% confidence",
         "164 samples",
         "nf4 (about 120 more samples)",

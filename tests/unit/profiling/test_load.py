@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weightcut.analysis.load import summarize_load
+from weightcut.engines.scripted import ScriptedSession
+from weightcut.errors import WeightcutError
+from weightcut.models.scripted import ScriptedModel
+from weightcut.profiling.load import Flow, Step, arrivals, under_load
+from weightcut.records import Completion, LoadSpec, Observation, Request
+
+REQUESTS = [
+    Request(id=str(i), prompt="x", prompt_ids=(1, 2), max_new_tokens=11, ignore_stop=True)
+    for i in range(5)
+]
+SERVICE = 0.1 + 10 * 0.01  # seconds that a batch takes, whatever its size
+
+
+def _session(**settings: float) -> ScriptedSession:
+    return ScriptedSession(ScriptedModel(ttft_s=0.1, tpot_s=0.01, batch_cost=0, **settings))
+
+
+def _spec(**changes: object) -> LoadSpec:
+    return LoadSpec.model_validate({"rates": [], "clients": [], "requests": 40} | changes)
+
+
+def _rows(observations: Sequence[Observation], level: str) -> list[dict[str, float]]:
+    return [o.values for o in observations if o.sample.startswith(f"{level}-")]
+
+
+@given(st.floats(0.01, 1000), st.integers(2, 200), st.integers(0, 10))
+def test_arrivals_are_in_order_and_at_the_rate(rate: float, count: int, seed: int) -> None:
+    times = arrivals(rate, count, seed)
+    assert len(times) == count
+    assert times == sorted(times)
+    assert (count - 1) / times[-1] == pytest.approx(rate)
+    assert times == pytest.approx([t / rate for t in arrivals(1, count, seed)])
+
+
+def test_gaps_between_arrivals_are_those_of_a_poisson_process() -> None:
+    times = arrivals(1.0, 20_000, 0)
+    gaps = [b - a for a, b in pairwise(times)]
+    longer = [sum(gap > x for gap in gaps) / len(gaps) for x in (0.5, 1, 2)]
+    assert longer == pytest.approx([0.6065, 0.3679, 0.1353], abs=0.02)
+
+
+def test_one_client_never_waits() -> None:
+    found = list(under_load(_session(), REQUESTS, _spec(clients=[1]), 0))
+    rows = _rows(found, "load-closed-0")
+    assert len(rows) == 40
+    assert {round(row["latency_s"], 9) for row in rows} == {round(SERVICE, 9)}
+    assert rows[-1]["arrival_s"] == pytest.approx(39 * SERVICE)
+    assert found[-1].detail["batching"].endswith("until the batch under way is done")
+
+
+def test_waiting_counts_from_the_arrival() -> None:
+    """Two requests at a time at most, four clients: each waits for the batch before."""
+    found = list(under_load(_session(), REQUESTS, _spec(clients=[4], at_once=2), 0))
+    rows = _rows(found, "load-closed-0")
+    assert max(row["latency_s"] for row in rows) == pytest.approx(2 * SERVICE)
+    assert max(row["ttft_s"] for row in rows) == pytest.approx(SERVICE + 0.1)
+    assert all(row["tpot_s"] == pytest.approx(0.01) for row in rows)
+
+
+def test_a_rate_beyond_the_capacity_saturates_and_tells_it() -> None:
+    spec = _spec(rates=[1, 4, 50], requests=200, at_once=2)
+    load = summarize_load(list(under_load(_session(), REQUESTS, spec, 3)), spec)
+    assert load is not None
+    assert [level.saturated for level in load.levels] == [False, False, True]
+    assert load.sustained_per_s == 4
+    assert load.saturation_per_s == pytest.approx(2 / SERVICE, rel=0.05)
+
+
+class Broken:
+    """A session that fails from its third batch on."""
+
+    def __init__(self) -> None:
+        self._good, self._session = 2, _session()
+
+    def generate(self, requests: Sequence[Request]) -> Sequence[Completion]:
+        self._good -= 1
+        if self._good < 0:
+            raise WeightcutError("out of order")
+        return list(self._session.generate(requests))
+
+
+def test_a_session_that_fails_costs_errors_and_not_the_cell() -> None:
+    spec = _spec(clients=[1], requests=5)
+    found = list(under_load(Broken(), REQUESTS, spec, 0))
+    load = summarize_load(found, spec)
+    assert load is not None
+    assert load.levels[0].error_rate == pytest.approx(3 / 5)
+    assert "out of order" in found[-1].detail["error"]
+
+
+class Forgetful:
+    def generate(self, requests: Sequence[Request]) -> Sequence[Completion]:
+        return []
+
+
+def test_requests_left_unanswered_are_errors() -> None:
+    spec = _spec(clients=[2], requests=4)
+    load = summarize_load(list(under_load(Forgetful(), REQUESTS, spec, 0)), spec)
+    assert load is not None
+    assert load.levels[0].error_rate == 1
+
+
+class Joining:
+    """A session that takes requests in at every step: each takes three steps of a second."""
+
+    def live(self, requests: Sequence[Request], at_once: int) -> Flow:
+        return JoiningFlow()
+
+    def generate(self, requests: Sequence[Request]) -> Sequence[Completion]:
+        raise AssertionError("it can take requests in one by one")
+
+
+class JoiningFlow:
+    def __init__(self) -> None:
+        self._under_way: dict[str, int] = {}
+
+    def join(self, request: Request) -> None:
+        self._under_way[request.id] = 0
+
+    def step(self) -> Step:
+        for name in self._under_way:
+            self._under_way[name] += 1
+        ended = [name for name, steps in self._under_way.items() if steps == 3]
+        for name in ended:
+            del self._under_way[name]
+        answers = [
+            Completion(request_id=name, text="", token_ids=(1, 1, 1),
+                       token_times=(1.0, 2.0, 3.0), finish_reason="length")
+            for name in ended
+        ]  # fmt: skip
+        return Step(1.0, answers)
+
+
+def test_a_live_session_lets_later_requests_join() -> None:
+    found = list(under_load(Joining(), REQUESTS, _spec(rates=[2], requests=30), 0))
+    rows = _rows(found, "load-open-0")
+    assert len(rows) == 30
+    assert max(row["latency_s"] for row in rows) < 4.0 + 1e-9
+    assert "join" in found[-1].detail["batching"]
+
+
+@pytest.mark.parametrize("bad", [{"rates": [0]}, {"rates": [float("nan")]}, {"clients": [0]},
+                                 {"requests": 1}, {"rate": 1}])  # fmt: skip
+def test_an_impossible_load_is_refused(bad: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        LoadSpec.model_validate(bad)

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from weightcut.engines.scripted import ScriptedSession
+from weightcut.models.scripted import ScriptedModel
+from weightcut.profiling.energy import Counter, EnergyMeter
+from weightcut.profiling.machine import gpus_held
+from weightcut.profiling.measure import Meter, measure
+from weightcut.records import Request
+
+
+def test_every_round_tells_its_cpu_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weightcut.profiling.measure.wait_until_quiet", lambda: 0.0)
+    monkeypatch.setattr("weightcut.profiling.measure.others_load", lambda: 0.0)
+    requests = [
+        Request(id=str(i), prompt="x", prompt_ids=(1,), max_new_tokens=4, ignore_stop=True)
+        for i in range(4)
+    ]
+    session = ScriptedSession(ScriptedModel())
+    found = {o.sample: o.values for o in measure(session, requests, 3, (1, 2))}
+    assert {"throughput-1-0", "throughput-2-0", "throughput-2-1", "machine", "memory"} <= set(found)
+    for name, values in found.items():
+        if name.startswith("throughput"):
+            assert values["cpu_s"] > 0
+            assert values["spent_s"] > 0
+    assert set(found["machine"]) == {"busy_before", "busy_during", "busy_after"}
+
+
+def test_a_meter_sums_its_blocks() -> None:
+    joules = iter([0.0, 5.0, 10.0, 17.0])
+    meter = Meter(EnergyMeter([Counter("cpu", lambda: next(joules), float("inf"))], []))
+    for _ in range(2):
+        with meter:
+            pass
+    assert meter.values["cpu_j"] == pytest.approx(12.0)
+    assert "gpu_j" not in meter.values
+
+
+def test_no_gpu_is_held_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert gpus_held() == 0
