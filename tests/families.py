@@ -145,6 +145,14 @@ def _phi() -> Any:
     )
 
 
+def _falcon() -> Any:
+    from transformers import FalconConfig, FalconForCausalLM
+
+    return FalconForCausalLM(
+        FalconConfig(hidden_size=64, num_hidden_layers=4, num_attention_heads=4, **_common())
+    )
+
+
 _MODELS: dict[str, Callable[[], Any]] = {
     "llama-tied": functools.partial(_llama, True),
     "llama-untied": functools.partial(_llama, False),
@@ -152,9 +160,10 @@ _MODELS: dict[str, Callable[[], Any]] = {
     "gemma3": _gemma3,
     "gpt2": _gpt2,
     "phi": _phi,
+    "falcon": _falcon,
 }
 _TEMPLATES = {"llama-tied": CHATML, "llama-untied": CHATML, "qwen2": CHATML, "gemma3": GEMMA}
-FAMILIES: tuple[str, ...] = tuple(_MODELS)
+FAMILIES: tuple[str, ...] = tuple(name for name in _MODELS if name != "falcon")
 
 
 def make_family(name: str, folder: Path) -> Path:
@@ -163,13 +172,14 @@ def make_family(name: str, folder: Path) -> Path:
     Always the same weights for a name. The families differ on purpose in what a careless exporter
     or engine gets wrong: tied and untied embeddings, biases, grouped-query attention, sliding
     windows of 16 tokens, learned positions, a bos token (gemma3 alone), no chat template (gpt2,
-    phi). Weights have the scale of a trained model's, so that predictions are far from uniform.
+    phi), layers that return tuples (falcon). Weights have the scale of a trained model's, so that
+    predictions are far from uniform.
     """
     import torch
 
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
-        torch.manual_seed(FAMILIES.index(name))
+        torch.manual_seed(list(_MODELS).index(name))
         model = _MODELS[name]()
         _scale(model)
     model.to(torch.bfloat16).save_pretrained(folder)
