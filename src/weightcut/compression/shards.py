@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from weightcut.compression.files import safetensors_files
+from weightcut.models.folder import weight_files
 from weightcut.models.safetensors import read_header
 
 SHARD = 500_000_000
@@ -15,14 +15,14 @@ _INDEX = "model.safetensors.index.json"
 
 
 def read_tensors(folder: Path) -> Iterator[tuple[str, Any]]:
-    """Yield name and tensor of all the folder's safetensors files, from headers that were checked.
+    """Yield name and tensor of all of a model's safetensors files, from headers that were checked.
 
     The bytes are read, not mapped: pages of a mapped file would count as memory in use.
     """
     import torch
 
     kinds = _kinds()
-    for path in safetensors_files(folder):
+    for path in weight_files(folder):
         header = read_header(path)
         with path.open("rb") as file:
             start = 8 + int.from_bytes(file.read(8), "little")

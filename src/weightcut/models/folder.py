@@ -59,20 +59,38 @@ def folder_checkpoint(
 
 def weights(folder: Path) -> dict[str, TensorInfo]:
     """Return every tensor of a folder's safetensors files, from their checked headers."""
+    found: dict[str, TensorInfo] = {}
+    for path in weight_files(folder):
+        found |= read_header(path)
+    if lost := sorted(_places(folder).keys() - found.keys()):
+        raise BrokenInput(f"no shard holds the tensor {lost[0]!r}", place=str(folder / _INDEX))
+    return found
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files that make up the model: those of the index, or the single one.
+
+    Others may lie beside them, such as the same weights in the maker's own format.
+    """
+    shards = sorted(set(_places(folder).values()))
+    for shard in shards:
+        if Path(shard).name != shard:
+            raise BrokenInput(
+                f"names the shard {shard!r} outside its folder", place=str(folder / _INDEX)
+            )
+    return [_present(folder, name) for name in shards or [_SINGLE]]
+
+
+def _places(folder: Path) -> dict[str, str]:
+    """Return which shard holds which tensor, as the index says; nothing where there is none."""
     index = folder / _INDEX
     if not index.is_file():
-        return read_header(_present(folder, _SINGLE))
+        return {}
     places = read_json(index).get("weight_map")
-    if not isinstance(places, dict) or not all(isinstance(v, str) for v in places.values()):
+    good = isinstance(places, dict) and all(isinstance(v, str) for v in places.values())
+    if not places or not good:
         raise BrokenInput("has no weight_map", place=str(index))
-    found: dict[str, TensorInfo] = {}
-    for shard in sorted(set(places.values())):
-        if Path(shard).name != shard:
-            raise BrokenInput(f"names the shard {shard!r} outside its folder", place=str(index))
-        found |= read_header(_present(folder, shard))
-    if lost := sorted(places.keys() - found.keys()):
-        raise BrokenInput(f"no shard holds the tensor {lost[0]!r}", place=str(index))
-    return found
+    return dict(places)
 
 
 def read_json(path: Path) -> dict[str, Any]:

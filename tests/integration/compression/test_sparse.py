@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,13 @@ def test_a_pattern_that_does_not_divide_is_refused(name, tmp_path):
     LlamaForCausalLM(LlamaConfig(**config)).bfloat16().save_pretrained(source)
     with pytest.raises(UsageError, match=r"2:4 does not divide the 126 inputs of .*down_proj"):
         compress(method(name, pattern="2:4"), source, tmp_path / "out")
+
+
+def test_weights_that_lie_beside_the_model_are_left_alone(llama, tmp_path):
+    source = shutil.copytree(llama, tmp_path / "source")
+    shutil.copyfile(source / "model.safetensors", source / "consolidated.safetensors")
+    compress(Magnitude(), source, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").glob("*.safetensors")] == ["model.safetensors"]
 
 
 @pytest.mark.model
