@@ -19,6 +19,8 @@ KEYS = [
     "throughput",
     "retention-humaneval-codebleu",
     "retention-humaneval-pass-1",
+    "pareto-energy",
+    "cost-energy",
 ]
 
 

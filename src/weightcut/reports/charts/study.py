@@ -20,8 +20,8 @@ def figures(results: Results, width: int = WIDE) -> list[Figure]:
     return [
         *(pareto(results, axis, width) for axis in AXES),
         throughput(results, width),
-        *_where_known(results, width),
         *(retention(results, task, metric, width) for task, metric in kept),
+        *_where_known(results, width),
     ]
 
 
