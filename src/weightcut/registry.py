@@ -2,19 +2,25 @@
 
 Importing this module imports none of the parts; `load` imports the one that is asked for.
 An outside package adds a part with an entry point in the group `weightcut.methods`,
-`weightcut.engines`, `weightcut.tasks` or `weightcut.reports`.
+`weightcut.engines`, `weightcut.tasks` or `weightcut.reports`; a task may also be named as
+`FILE.py:CLASS` (`load_file`).
 """
 
 from __future__ import annotations
 
+import importlib.util
+import re
+import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Literal
 
 from weightcut.errors import UsageError, nearest
 
+_IN_FILE = re.compile(r".+\.py:[A-Za-z_]\w*")
 Kind = Literal["method", "engine", "task", "report"]
 
 METHODS: Mapping[str, str] = {
@@ -85,6 +91,47 @@ def load(kind: Kind, name: str) -> Any:
         raise UsageError(f"unknown {kind} {name!r}; {nearest(name, names(kind))}")
     module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)
+
+
+def is_file(name: str) -> bool:
+    """Return whether a name means a part of the user's own: `FILE.py:CLASS`."""
+    return _IN_FILE.fullmatch(name) is not None
+
+
+@cache
+def load_file(kind: Kind, reference: str) -> Any:
+    """Import a part of the user's own from `FILE.py:CLASS` and return it.
+
+    The file's code runs, as any Python that one imports. UsageError where there is no such file or
+    class, where importing it fails, and where a registered part has the same name already.
+    """
+    path, _, name = reference.rpartition(":")
+    spec = importlib.util.spec_from_file_location(f"weightcut_own_{Path(path).stem}", path)
+    if spec is None or spec.loader is None or not Path(path).is_file():
+        raise UsageError(f"there is no such file for a {kind}", place=path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where pydantic looks for what annotations name
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(
+            f"cannot be imported: {type(error).__name__}: {error}", place=path
+        ) from error
+    part = getattr(module, name, None)
+    if not isinstance(part, type):
+        known = [key for key, value in vars(module).items() if isinstance(value, type)]
+        raise UsageError(f"there is no class {name!r}; {nearest(name, known)}", place=path)
+    fields = getattr(part, "model_fields", {})
+    own = getattr(fields.get("kind"), "default", None)
+    if not isinstance(own, str):
+        raise UsageError(
+            f"the class {name} is no {kind}: it needs a field `kind` with its name as the default",
+            place=path,
+            cure="docs/your-own-task.md has the whole contract",
+        )
+    if own in names(kind):
+        raise UsageError(f"a {kind} named {own!r} is there already; choose another", place=path)
+    return part
 
 
 @cache

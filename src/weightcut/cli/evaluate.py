@@ -10,13 +10,16 @@ import typer
 
 from weightcut.cli import options
 from weightcut.cli.output import print_json, study_progress
-from weightcut.errors import WeightcutError
+from weightcut.errors import NotHere, WeightcutError
 from weightcut.records import StudySpec, VariantResult
 
 
 def evaluate(
     artifact: Annotated[str, typer.Argument(help="A compressed model's folder, or any model.")],
-    task: Annotated[str, typer.Option("--task", "-t", help="What to measure.")] = "humaneval",
+    task: Annotated[
+        str,
+        typer.Option("--task", "-t", help="What to measure: a task, or FILE.py:CLASS of your own."),
+    ] = "humaneval",
     engine: Annotated[str, typer.Option("--engine", "-e", help="What runs it.")] = "transformers",
     limit: options.Limit = None,
     out: Annotated[
@@ -31,8 +34,8 @@ def evaluate(
     from weightcut.api import single_study
 
     named: dict[str, Any] = {"name": task} | ({"limit": limit} if limit else {})
-    measured = measure_single(single_study(artifact, engine, tasks=[named]), out, json_)
-    scores = measured.tasks[task]
+    spec = single_study(artifact, engine, tasks=[named])
+    scores = measure_single(spec, out, json_).tasks[spec.tasks[0].kind]
     if json_:
         print_json({"artifact": artifact, "engine": engine, "task": task, **scores})
         return
@@ -48,7 +51,10 @@ def measure_single(spec: StudySpec, out: Path | None, quiet: bool) -> VariantRes
         tempfile.TemporaryDirectory(prefix="weightcut-") as scratch,
         study_progress(quiet) as listen,
     ):
-        (measured,) = run_study(spec, out or Path(scratch) / "run", listen=listen).variants
+        results = run_study(spec, out or Path(scratch) / "run", listen=listen)
+    (measured,) = results.variants
+    if results.skipped:
+        raise NotHere("; ".join(f"{s.cell} was skipped: {s.reason}" for s in results.skipped))
     if measured.errors:
         raise WeightcutError("; ".join(measured.errors), place=spec.model)
     return measured

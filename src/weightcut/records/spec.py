@@ -12,10 +12,14 @@ from weightcut.records.models import Step
 
 
 class Named(Record):
-    """A part named in a study, with its settings as validated plain data."""
+    """A part named in a study, with its settings as validated plain data.
+
+    source: `FILE.py:CLASS` where the part is the user's own, from a file; else empty.
+    """
 
     kind: str
     settings: dict[str, Any] = {}
+    source: str = ""
 
 
 class VariantSpec(Record):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 from typing import Any
 
 from weightcut.data.corpus import corpus_digest
+from weightcut.files import file_digest
 from weightcut.models.tokenizer import load_tokenizer
-from weightcut.records import Checkpoint, StudySpec, digest
+from weightcut.records import Checkpoint, Named, StudySpec, digest
 from weightcut.study.build import SPLITS, package_version
 from weightcut.study.worker import VERSIONS, lacks, open_task
 from weightcut.tasks.task import GenerationTask, LikelihoodTask, Noted
@@ -27,13 +29,20 @@ def run_conditions(spec: StudySpec, checkpoint: Checkpoint) -> dict[str, Any]:
         "prompt_form": "chat template" if chat else "plain completion (no chat template)",
         "tasks": {task.kind: task.settings for task in spec.tasks},
         "task_modes": {task.kind: open_task(task).mode for task in spec.tasks},
-        "task_data": {task.kind: _data(open_task(task)) for task in spec.tasks},
+        "task_data": {task.kind: _data(open_task(task)) | _code(task) for task in spec.tasks},
         "profile": spec.profile.model_dump(mode="json") if spec.profile else None,
         "texts": {split: corpus_digest(split) for split in (*SPLITS, "evaluation")},
         "seed": spec.seed,
         "versions": {name: package_version(name) for name in VERSIONS}
         | {"python": platform.python_version()},
     }
+
+
+def _code(named: Named) -> dict[str, str]:
+    """Return the digest of the file that a task of the user's own comes from."""
+    if not named.source:
+        return {}
+    return {"code": file_digest(Path(named.source.rpartition(":")[0]))}
 
 
 def _data(task: GenerationTask | LikelihoodTask) -> dict[str, Any]:

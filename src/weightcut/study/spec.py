@@ -17,6 +17,7 @@ from weightcut.compression import recipe
 from weightcut.errors import UsageError, nearest
 from weightcut.records import Keep, Named, ProfileSpec, Step, StudySpec, Target, VariantSpec
 from weightcut.study.yaml_lines import Document, read_yaml
+from weightcut.tasks.task import GenerationTask, LikelihoodTask
 
 _KEYS = tuple(StudySpec.model_fields)
 _VARIANT_KEYS = ("engine", "recipe")
@@ -190,8 +191,14 @@ def _named(
         raise UsageError(
             f"name the {kind}, as a word or as {{{key}: NAME, ...}}", place=document.place(*where)
         )
+    source = ""
     with _at(document, *where, *([key] if isinstance(entry, dict) else [])):
-        model = registry.load(kind, settings["kind"])
+        if kind == "task" and registry.is_file(settings["kind"]):
+            source = _beside(document, settings["kind"])
+            model = registry.load_file(kind, source)
+            settings = settings | {"kind": model.model_fields["kind"].default}
+        else:
+            model = registry.load(kind, settings["kind"])
     try:
         checked = model.model_validate(settings)
     except ValidationError as error:
@@ -200,8 +207,35 @@ def _named(
             recipe.explain(error, f"{kind} {settings['kind']!r}", model),
             place=document.place(*where, *(str(b) for b in bad)),
         ) from error
+    if source and (lacking := _broken_contract(checked)):
+        raise UsageError(
+            f"the class does not keep the contract of a task: {lacking}",
+            place=source,
+            cure="docs/your-own-task.md has the whole contract",
+        )
     plain = checked.model_dump(mode="json", exclude={"kind"})
-    return Named(kind=settings["kind"], settings=plain)
+    return Named(kind=settings["kind"], settings=plain, source=source)
+
+
+def _broken_contract(task: BaseModel) -> str:
+    """Return what a task of the user's own lacks, "" if nothing."""
+    mode = getattr(task, "mode", None)
+    contracts = {
+        "generation": (*GenerationTask.__annotations__, "items", "score"),
+        "likelihood": (*LikelihoodTask.__annotations__, "documents"),
+    }
+    if mode not in contracts:
+        return f"mode is {mode!r}, neither 'generation' nor 'likelihood'"
+    lacking = [name for name in contracts[mode] if not hasattr(task, name)]
+    return f"it has no {', '.join(lacking)}" if lacking else ""
+
+
+def _beside(document: Document, reference: str) -> str:
+    """Return a part's file with its whole path: beside the study's file, else from here."""
+    path, _, name = reference.rpartition(":")
+    beside = Path(document.source).parent / path
+    file = beside if beside.is_file() else Path(path)
+    return f"{file.expanduser().resolve()}:{name}"
 
 
 def _part(model: type[T], data: Any, document: Document, key: str) -> T:

@@ -148,7 +148,10 @@ def run_task(cell: Cell) -> dict[str, Any]:
 
 def open_task(named: Named) -> GenerationTask | LikelihoodTask:
     """Return the task with its settings."""
-    model = registry.load("task", named.kind)
+    if named.source:
+        model = registry.load_file("task", named.source)
+    else:
+        model = registry.load("task", named.kind)
     task = model.model_validate({"kind": named.kind, **named.settings})
     return cast("GenerationTask | LikelihoodTask", task)
 
