@@ -15,13 +15,17 @@ What is stopped, by more than one wall where the kernel gives more than one:
   secret is kept from Python code.
 
 Programs see the standard library alone, an empty standard input, and sets in the same order in
-every run. They start no processes and no event loops (asyncio needs a socket).
+every run. They start no processes and no event loops (asyncio needs a socket), and map no files.
+
+Two kinds of sandbox: the fork server, warm and fast; and bubblewrap, which runs the same fork
+server in namespaces of its own, made anew for each run. Java and C# run behind the same walls: see
+`sandbox.java`, `sandbox.csharp` and `docs/sandbox.md`.
 
 What is not stopped:
 
-- a flaw in the kernel, or in the interpreter for `run_program`: native code that a program smuggles
-  into its own process (by bytecode made by hand) could find the secret there. It is still confined.
-- telling that a file exists, and its size: Landlock does not cover `stat`;
+- a flaw in the kernel, or in the interpreter or runtime where it shares its memory with the secret
+  (`run_program`; Java; most of all C#, whose programs may call native code by design);
+- telling that a file exists, and its size: Landlock does not cover `stat` (bubblewrap does);
 - filling the disk with many files of the largest size within the CPU limit;
 - timing another run's use of the CPU.
 """

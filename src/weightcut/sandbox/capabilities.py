@@ -129,7 +129,7 @@ def _seccomp() -> Protection:
 
 def _user() -> Protection:
     root = os.geteuid() == 0
-    reason = "" if root else "only root can change its user"
+    reason = "" if root else "not needed: an ordinary user has no rights to give up"
     if root and not _can_change_user():
         reason = "root may not take another user id here (a container without CAP_SETUID or ids)"
     stops = "whatever the rights of root would allow"
