@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -84,9 +85,29 @@ class _Parsers(threading.local):
 
     def __init__(self) -> None:
         self.by_language: dict[str, tree_sitter.Parser] = {}
+        self.chunks = [bytearray(size) for size in (*range(8), *(1 << n for n in range(3, 14)))]
 
 
 _parsers = _Parsers()
+
+
+def _reader(source: bytes) -> Callable[[int, object], bytearray | bytes]:
+    """Return what gives tree-sitter a text piece by piece.
+
+    tree-sitter 0.26.1 never lets go of a piece that it was given, so these are the same few again
+    and again: all lengths below 8, which none of UTF-8's signs exceeds, and powers of two.
+    """
+    chunks = _parsers.chunks
+
+    def read(start: int, _: object) -> bytearray | bytes:
+        left = len(source) - start
+        if left <= 0:
+            return b""
+        chunk = chunks[left if left < 8 else min(left.bit_length() + 4, len(chunks) - 1)]
+        chunk[:] = source[start : start + len(chunk)]
+        return chunk
+
+    return read
 
 
 def parse(source: bytes, lang: str) -> tree_sitter.Node:
@@ -105,7 +126,7 @@ def parse(source: bytes, lang: str) -> tree_sitter.Node:
     reports = count(1)
     try:
         tree = parser.parse(
-            lambda start, _: source[start : start + SHORT],
+            _reader(source),
             progress_callback=lambda *_: next(reports) > PATIENCE,
         )
     except ValueError:  # given up
