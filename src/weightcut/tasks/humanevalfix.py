@@ -66,9 +66,7 @@ class HumanEvalFix(Record):
         if not without:
             return []
         names = ", ".join(without)
-        return [
-            f"humanevalfix: no readable examples in {names}; they show their test's first check"
-        ]
+        return [f"humanevalfix: no readable examples in {names}; a check of the test is shown"]
 
     def score(self, sample: Sample, completion: Completion, chat: bool) -> Scores:
         """Score one answer; chat says whether it was given to the chat form of the prompt."""

@@ -116,12 +116,17 @@ def _bug(row: dict[str, Any], cases: Path, place: str) -> Bug:
 
 
 def documented(program: str, name: str, docstring: str) -> str:
-    """Return a program with a text in triple quotes as the docstring of a function."""
+    """Return a program with a text in triple quotes as the docstring of a function.
+
+    A function on one line has no room for it and stays as it is.
+    """
     lines = program.replace("\r\n", "\n").strip("\n").split("\n")
     nodes = [n for n in ast.parse(program).body if isinstance(n, ast.FunctionDef)]
     node = next((n for n in nodes if n.name == name), None)
     if node is None:
         raise ValueError(f"there is no function {name}")
+    if node.body[0].lineno == node.lineno:
+        return "\n".join(lines)
     at = node.body[0].lineno - 1
     indent = lines[at][: len(lines[at]) - len(lines[at].lstrip())]
     inside = [f"{indent}{line}".rstrip() for line in docstring.strip().split("\n")]

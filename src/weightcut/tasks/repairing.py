@@ -6,7 +6,7 @@ them) and the others held out. Scores of an answer:
 - plausible: it passes the visible checks;
 - correct: it passes all of them; the same as `passed`, so that pass@k means the same as elsewhere;
 - regression: it fails a check that the function with the bug passed;
-- exact_match: the function is the reference's, docstring, comments and blank lines aside;
+- exact_match: the function has the reference's syntax tree, docstring aside;
 - CodeBLEU, parses, compiles.
 
 The words are those of automated program repair (Qi et al. 2015, doi:10.1145/2771783.2771791).
@@ -15,9 +15,7 @@ The words are those of automated program repair (Qi et al. 2015, doi:10.1145/277
 from __future__ import annotations
 
 import ast
-import io
 import json
-import tokenize
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -142,26 +140,23 @@ def _known() -> dict[str, list[int]]:
 
 
 def bare(code: str, name: str) -> str:
-    """Return the last definition of the function without docstring, comments and blank lines.
+    """Return the last definition of the function as its syntax tree reads, without docstring.
 
-    Code that cannot be read so is returned without docstrings.
+    Comments, blank lines, quotes and brackets that change nothing are so left out. Code that cannot
+    be read is returned without docstrings.
     """
     tree = parse_python(code)
     functions = [n for n in tree.body if isinstance(n, ast.FunctionDef)] if tree else []
     wanted = [node for node in functions if node.name == name]
     if not wanted:
         return strip_docstrings(code)
-    text = strip_docstrings(ast.get_source_segment(code, wanted[-1]) or code)
+    function = wanted[-1]
+    if ast.get_docstring(function) is not None:
+        function.body = function.body[1:]
     try:
-        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
-    except (tokenize.TokenError, SyntaxError):
-        return text
-    lines = text.split("\n")
-    for token in tokens:
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
-    return "\n".join(line for line in lines if line.strip())
+        return ast.unparse(function)
+    except RecursionError:
+        return strip_docstrings(code)
 
 
 def split_function(program: str, name: str) -> tuple[str, str]:
@@ -181,5 +176,8 @@ def _head(function: str, name: str) -> str:
     node = next(n for n in ast.parse(function).body if isinstance(n, ast.FunctionDef))
     body = node.body
     documented = isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
+    lines = function.split("\n")
+    if body[0].lineno == node.lineno:  # all on one line
+        return lines[node.lineno - 1].encode()[: body[0].col_offset].decode().rstrip() + "\n"
     end = (body[0].end_lineno or 0) if documented else body[0].lineno - 1
-    return "".join(f"{line}\n" for line in function.split("\n")[: max(1, end)])
+    return "".join(f"{line}\n" for line in lines[:end])
