@@ -248,6 +248,16 @@ def test_recovery_from_errors_is_given_up_in_time(monkeypatch: pytest.MonkeyPatc
     assert not languages.parse(b"class A {}", "java").has_error
 
 
+def test_a_long_text_is_read_piece_by_piece_as_it_is_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = ("x = 'é日' + y\n" * 800 + "日").encode()
+    in_pieces = languages.parse(text, "python")
+    monkeypatch.setattr(languages, "SHORT", len(text))
+    assert str(in_pieces) == str(languages.parse(text, "python"))
+    assert in_pieces.end_byte == len(text) > 10_000
+
+
 def test_what_is_too_long_scores_0() -> None:
     long = "x = 1\n" * (LONGEST // 6 + 1)
     assert codebleu(TOTAL, long).codebleu == 0
