@@ -14,6 +14,9 @@ from weightcut.records import Observation
 
 _NO_CONDITION = ("model.reference", "model.origin", "model.notes", "profile", "task_modes")
 """Conditions that say where something came from, or that touch timings alone."""
+_OF_TASKS = ("tasks", "task_data")
+_PLACES = ("data", "texts")
+"""Settings of tasks that name a place: the digest of what lies there is what counts."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,16 @@ def unlike_conditions(a: Side, b: Side) -> list[str]:
     """
     left, right = dict(_flat(a.conditions)), dict(_flat(b.conditions))
     one_sided = a.tasks.keys() ^ b.tasks.keys()
+    apart = [f"{group}.{task}" for task in one_sided for group in _OF_TASKS]
+    # The same data may lie in another place, and are noted on differently by another machine.
+    apart += [f"task_data.{task}.notes" for task in a.tasks]
+    for task in a.tasks.keys() & b.tasks.keys():
+        name = f"task_data.{task}.digest"
+        if left.get(name) is not None and left.get(name) == right.get(name):
+            apart += [f"tasks.{task}.{setting}" for setting in _PLACES]
     found = []
     for key in sorted(left.keys() | right.keys()):
-        if any(key == skip or key.startswith(f"{skip}.") for skip in _NO_CONDITION):
-            continue
-        if any(key == f"tasks.{task}" or key.startswith(f"tasks.{task}.") for task in one_sided):
+        if any(key == skip or key.startswith(f"{skip}.") for skip in (*_NO_CONDITION, *apart)):
             continue
         if left.get(key) != right.get(key):
             found.append(f"{key}: {_short(left.get(key))} against {_short(right.get(key))}")

@@ -284,8 +284,8 @@ def _short(value: Any) -> str:
 
 def _same_conditions(store: RunStore, now: dict[str, Any]) -> None:
     before = store.conditions()
-    for key in ("model", "texts"):
-        if before and digest(before.get(key)) != digest(now[key]):
+    for key in ("model", "texts", "task_data"):
+        if before and digest(_without_notes(before.get(key))) != digest(_without_notes(now[key])):
             raise WeightcutError(
                 f"the run was begun under other conditions: {key} has changed",
                 place=str(store.folder),
@@ -293,6 +293,13 @@ def _same_conditions(store: RunStore, now: dict[str, Any]) -> None:
             )
     if not before:
         store.remember("conditions", now)
+
+
+def _without_notes(data: Any) -> Any:
+    """Return conditions without what is only said of them."""
+    if isinstance(data, dict):
+        return {k: _without_notes(v) for k, v in data.items() if k != "notes"}
+    return data
 
 
 def _same_machine(store: RunStore, here: dict[str, Any]) -> None:

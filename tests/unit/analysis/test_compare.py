@@ -80,3 +80,23 @@ def test_a_task_of_one_run_alone_is_no_unlike_condition() -> None:
         "humaneval": a.tasks["humaneval"]
     })  # fmt: skip
     assert unlike_conditions(a, b) == []
+
+
+def test_the_same_data_in_another_place_are_alike_and_other_data_are_not() -> None:
+    study = example_study()
+
+    def side(place: str, digest: str | None) -> Side:
+        conditions = {
+            "tasks": {"humaneval": {"data": place, "limit": 5}},
+            "task_data": {"humaneval": {"digest": digest, "notes": [place]}},
+        }
+        return _side(study, "full", **conditions)
+
+    assert unlike_conditions(side("here", "a1"), side("there", "a1")) == []
+    assert unlike_conditions(side("here", "a1"), side("there", "b2")) == [
+        "task_data.humaneval.digest: a1 against b2",
+        "tasks.humaneval.data: here against there",
+    ]
+    assert unlike_conditions(side("here", None), side("there", None)) == [
+        "tasks.humaneval.data: here against there"
+    ]

@@ -6,7 +6,7 @@ import pytest
 from tests.scripted_models import humaneval_model, scripted_study
 
 from weightcut import api
-from weightcut.errors import UsageError
+from weightcut.errors import UsageError, WeightcutError
 from weightcut.study.spec import load_study
 from weightcut.tasks.perplexity import Perplexity
 from weightcut.tasks.task import LikelihoodTask, Noted
@@ -62,3 +62,16 @@ def test_a_folder_that_is_not_there_fails_before_anything_runs(tmp_path: Path) -
     with pytest.raises(UsageError, match="no such text file or folder"):
         api.evaluate_tradeoff(study, tmp_path / "run")
     assert not list((tmp_path / "run").glob("logs/*"))
+
+
+def test_a_run_does_not_go_on_with_other_texts(tmp_path: Path) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "a.txt").write_text("Some text of a folder.\n" * 20)
+    task = {"name": "perplexity", "limit": 2, "length": 32, "texts": str(texts)}
+    model = humaneval_model(tmp_path / "model")
+    path = scripted_study(tmp_path, model, tasks=[task], profile=None)
+    api.evaluate_tradeoff(load_study(path), tmp_path / "run", only=["full"])
+    (texts / "a.txt").write_text("Another text of a folder.\n" * 20)
+    with pytest.raises(WeightcutError, match="task_data has changed"):
+        api.evaluate_tradeoff(load_study(path), tmp_path / "run")
