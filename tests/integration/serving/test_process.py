@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,16 @@ SCRIPTED: dict[str, Any] = {
     "variants": {
         "light": {"kind": "scripted", "reply": "a light answer"},
         "slow": SLOW,
+        "flood": {"kind": "scripted", "reply": ("x" * 5000 + " ") * 2000},
         "full": {"kind": "scripted", "reply": "the full model's answer"},
     },
-    "timeouts": {"head_s": 0.5, "body_s": 0.5},
+    "timeouts": {"head_s": 0.5, "body_s": 0.5, "write_s": 0.5},
 }
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
-    made = router(("light", "slow", "full"), allowance=0.0)
+    made = router(("light", "slow", "flood", "full"), allowance=0.0)
     with ServerProcess(SCRIPTED, made=made) as found:
         yield found
 
@@ -67,7 +69,13 @@ def raw(server: ServerProcess, data: bytes, patience: float = 5.0) -> bytes:
 
 def test_openais_client_works_unchanged(server: ServerProcess) -> None:
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
-        assert [model.id for model in client.models.list()] == ["auto", "light", "slow", "full"]
+        assert [model.id for model in client.models.list()] == [
+            "auto",
+            "light",
+            "slow",
+            "flood",
+            "full",
+        ]
         messages: Any = [{"role": "user", "content": "hi"}]
         answer = client.chat.completions.create(
             model="auto", messages=messages, logprobs=True, n=2, seed=1, stop=["x"], max_tokens=9
@@ -137,6 +145,25 @@ def test_slow_clients_are_hung_up_on(server: ServerProcess, data: bytes) -> None
     answer = raw(server, data)
     assert answer == b"" or answer.startswith(b"HTTP/1.1 408")
     assert httpx.get(server.url + "/healthz").status_code == 200
+
+
+def test_a_client_that_does_not_read_its_stream_frees_its_slot(server: ServerProcess) -> None:
+    body = json.dumps(chat("hi", model="flood", stream=True, max_tokens=2000)).encode()
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(head.encode() + body)
+        wait(lambda: metric(server, "weightcut_requests_inside") == 1)
+        wait(lambda: metric(server, "weightcut_requests_inside") == 0)
+        found = 0
+        with suppress(ConnectionResetError):
+            while piece := connection.recv(1 << 20):
+                found += len(piece)
+    assert found < 10_000_000
 
 
 def test_a_trickle_of_head_bytes_does_not_help(server: ServerProcess) -> None:
@@ -256,7 +283,9 @@ def test_an_upstream_that_comes_back_is_used_again() -> None:
     with ServerProcess(front) as server:
         url = f"{server.url}/generate"
         assert httpx.post(url, json={"prompt": "a"}).json()["variant"] == "full"
-        with ServerProcess(SCRIPTED, "--port", str(port), made=router(("light", "slow", "full"))):
+        with ServerProcess(
+            SCRIPTED, "--port", str(port), made=router(("light", "slow", "flood", "full"))
+        ):
             wait(lambda: httpx.post(url, json={"prompt": "a"}).json()["variant"] == "light")
             answer = httpx.post(f"{server.url}/v1/completions", json={"prompt": "a", "logprobs": 0})
             logprobs = answer.json()["choices"][0]["logprobs"]

@@ -105,6 +105,7 @@ class Timeouts(Record):
 
     head_s: float = Field(10.0, gt=0, description="for a client to send a request's head")
     body_s: float = Field(20.0, gt=0, description="for a client to send a request's body")
+    write_s: float = Field(30.0, gt=0, description="for a client to take what waits to be sent")
     first_token_s: float = Field(60.0, gt=0, description="for an upstream's first token")
     token_s: float = Field(20.0, gt=0, description="for an upstream's next token")
     total_s: float = Field(300.0, gt=0, description="for an answer, waiting and retries included")

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with an end to a client's time for the head of a request."""
+"""uvicorn's HTTP protocol with an end to its patience with slow clients."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any
 _HEAD_BYTES = 65_536
 
 
-def guarded(head_s: float) -> type[asyncio.Protocol]:
-    """Return a protocol that hangs up on a head that takes longer, or is larger than 64 KiB.
+def guarded(head_s: float, write_s: float) -> type[asyncio.Protocol]:
+    """Return a protocol that hangs up on clients that are too slow, or send too large a head.
 
-    uvicorn itself limits neither (its keep-alive time-out ends with the first byte).
+    head_s: for the head of a request, which has at most 64 KiB. write_s: for what waits to be sent.
+    uvicorn itself limits none of them (its keep-alive time-out ends with the first byte).
     """
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     class Guarded(HttpToolsProtocol):
         _timer: asyncio.TimerHandle | None = None
+        _stalled: asyncio.TimerHandle | None = None
         _bytes = 0
 
         def connection_made(self, transport: Any) -> None:
@@ -25,6 +27,7 @@ def guarded(head_s: float) -> type[asyncio.Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._disarm()
+            self.resume_writing()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
@@ -42,6 +45,16 @@ def guarded(head_s: float) -> type[asyncio.Protocol]:
         def on_headers_complete(self) -> None:
             self._disarm()
             super().on_headers_complete()
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._stalled = self.loop.call_later(write_s, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            if self._stalled is not None:
+                self._stalled.cancel()
+                self._stalled = None
+            super().resume_writing()
 
         def _arm(self) -> None:
             self._bytes = 0

@@ -79,7 +79,7 @@ def serve(
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                http=guarded(config.timeouts.head_s),
+                http=guarded(config.timeouts.head_s, config.timeouts.write_s),
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -20,7 +20,7 @@ from weightcut.routing.server.upstreams.engine_process import EngineProcess, Ref
 from weightcut.routing.server.upstreams.text_stream import TextStream
 from weightcut.routing.server.upstreams.upstream import CallRefused, PromptTooLong, UpstreamError
 
-_REMEMBERED = 1024
+_REMEMBERED = 128
 _LONG = 16_384
 """Characters beyond which a prompt is tokenized in a thread."""
 
