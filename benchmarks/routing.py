@@ -35,6 +35,8 @@ from weightcut.routing.table import Table, build_table
 COSTS = {"weak": 1.0, "strong": 10.0}
 """Made up; APGR and CPT do not depend on them."""
 PROMPT_BYTES = 2_048
+TESTED = 3_000
+"""Prompts of a test split on which the promise is checked, at most."""
 
 
 def read(path: Path) -> Table:
@@ -78,6 +80,7 @@ def promise(table: Table, train: float, repetitions: int, policy: str) -> dict[s
     kept, cheaper, given = [], [], 0
     for repetition in range(repetitions):
         rows, test = parts(groups, count, 10_000 + repetition)
+        test = test[:TESTED]
         learn, check = parts(groups[rows], training_rows(len(rows)), repetition)
         learn, check = rows[learn], rows[check]
         training = Training(corpus.take(learn), table.quality[learn], repetition)
@@ -138,7 +141,7 @@ def main() -> None:
     parser.add_argument("--part", choices=("apgr", "promise", "speed"), action="append")
     parser.add_argument("--train", type=float, action="append", help="default: 1500 and 0.8")
     parser.add_argument("--repetitions", type=int, default=200)
-    parser.add_argument("--policy", default="linear", help="of the promise")
+    parser.add_argument("--policy", default="knn", help="of the promise")
     options = parser.parse_args()
     wanted = options.part or ["apgr", "promise", "speed"]
     sizes = options.train or [1500, 0.8]

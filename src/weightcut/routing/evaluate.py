@@ -28,7 +28,7 @@ from weightcut.routing.fit import (
     shares_of,
     training_rows,
 )
-from weightcut.routing.policy import Floats, Training, fit_policy
+from weightcut.routing.policy import Floats, Training, check_policy, fit_policy
 from weightcut.routing.table import SIGNALS, Table
 
 DEFAULT_POLICIES = ("blend", "boosted", "forest", "knn", "linear", "rules", "length")
@@ -87,7 +87,9 @@ def evaluate(
     the same way, its threshold set without the test prompts.
     """
     check_promise(settings.keep, settings.confidence)
-    check_rows(len(table))
+    for name in policies:
+        check_policy(name)
+    check_rows(table.groups())
     count = training_count(settings.train, len(table))
     groups, corpus = table.groups(), Corpus.of(table.prompts)
     readings: dict[str, Readings] = {name: Readings() for name in (*policies, *REFERENCES)}

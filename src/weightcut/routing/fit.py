@@ -13,13 +13,14 @@ from weightcut.errors import UsageError
 from weightcut.routing.calibrate import Promise, calibrate, grid
 from weightcut.routing.cascade import Cascade, first_signals
 from weightcut.routing.encoder import Corpus
-from weightcut.routing.policy import Floats, Policy, Training, fit_policy
+from weightcut.routing.policy import Floats, Policy, Training, check_policy, fit_policy
 from weightcut.routing.router import Router
 from weightcut.routing.table import SIGNALS, Table
 
 LEAST = 20
 """Prompts; with fewer there is nothing to learn from and to calibrate on."""
 CALIBRATION = 1_000
+SAME_COST = "All variants cost the same: there is nothing to save, everything goes to the last."
 DEFAULT = "blend"
 
 Ints = npt.NDArray[np.int64]
@@ -38,20 +39,21 @@ def fit_router(
     keep: share of the full model's mean quality to keep. confidence: of the promise that it is.
     """
     check_promise(keep, confidence)
-    check_rows(len(table))
-    train, held_out = (
-        table.take(rows) for rows in parts(table.groups(), training_rows(len(table)), seed)
-    )
+    check_policy(policy)
+    groups = table.groups()
+    check_rows(groups)
+    train, held_out = (table.take(rows) for rows in parts(groups, training_rows(len(table)), seed))
     progress(f"reading {len(train)} training prompts")
     training = Training(Corpus.of(train.prompts), train.quality, seed, train.signals)
     progress(f"fitting {policy}")
     fitted = fit_policy(policy, training)
+    saved = saved_shares(table.costs)
     progress(f"calibrating on {len(held_out)} prompts")
     promise = promise_of(
         fitted,
         foresee(fitted, training.corpus, train),
         foresee(fitted, Corpus.of(held_out.prompts), held_out),
-        saved_shares(table.costs),
+        saved,
         (keep, confidence, seed),
     )
     return Router(
@@ -60,7 +62,7 @@ def fit_router(
         qualities=tuple(map(float, table.quality.mean(0))),
         policy=fitted,
         allowance=promise.allowance,
-        promise={**asdict(promise), "says": promise.says},
+        promise={**asdict(promise), "says": promise.says if saved.max() > 0 else SAME_COST},
         trained={"prompts": len(train), "seed": seed, "warnings": list(table.warnings)},
     )
 
@@ -143,21 +145,25 @@ def training_rows(rows: int) -> int:
 def parts(groups: Ints, first: int, seed: int) -> tuple[Ints, Ints]:
     """Return the rows of two random parts; prompts of one group are never on both sides.
 
-    The first part has `first` rows, or a few less where a group would not fit whole.
+    The first part has `first` rows, or a few less where a group would not fit whole (more
+    only where the first group is larger).
     """
     place = np.random.default_rng(seed).permutation(int(groups.max(initial=-1)) + 1)
     order = np.argsort(place[groups], kind="stable")
     cut = min(first, len(order))
     while 0 < cut < len(order) and groups[order[cut - 1]] == groups[order[cut]]:
         cut -= 1
+    if cut == 0 and len(order):
+        cut = int((groups == groups[order[0]]).sum())
     return order[:cut], order[cut:]
 
 
-def check_rows(rows: int) -> None:
-    """Raise where there are too few prompts."""
-    if rows < LEAST:
+def check_rows(groups: Ints) -> None:
+    """Raise where there are too few different prompts; groups: `Table.groups`."""
+    different = len(np.unique(groups))
+    if different < LEAST:
         raise UsageError(
-            f"{rows} prompts are too few to learn from and to calibrate on",
+            f"{different} different prompts are too few to learn from and to calibrate on",
             cure=f"measure at least {LEAST} prompts on every variant (hundreds promise more)",
         )
 

@@ -111,7 +111,12 @@ def restore_policy(kind: str, state: State, variants: int) -> Policy:
     return policy
 
 
-def _module(kind: str) -> Any:
+def check_policy(kind: str) -> None:
+    """Raise UsageError with the nearest name where there is no such policy."""
     if kind not in POLICIES:
         raise UsageError(f"unknown policy {kind!r}; {nearest(kind, POLICIES)}")
+
+
+def _module(kind: str) -> Any:
+    check_policy(kind)
     return import_module(POLICIES[kind])

@@ -145,6 +145,21 @@ def test_too_few_rows_and_senseless_promises_are_refused() -> None:
             fit_router(table(30), keep=keep, confidence=confidence)
 
 
+def test_the_same_prompt_again_and_again_is_one_prompt() -> None:
+    made = table(60)
+    with pytest.raises(UsageError, match="1 different prompts"):
+        fit_router(replace(made, prompts=("the same",) * 60))
+    mostly = (*made.prompts[:20], *("the same",) * 40)
+    assert fit_router(replace(made, prompts=mostly), "linear").variants == ("v0", "v1")
+
+
+def test_equal_costs_are_named_as_the_reason() -> None:
+    made = table(40)
+    found = fit_router(replace(made, cost=np.ones_like(made.cost)), "linear")
+    assert "cost the same" in found.promise["says"]
+    assert found.allowance is None
+
+
 def test_the_smallest_table_still_gives_a_router() -> None:
     found = fit_router(table(20))
     assert found.decide("anything").variant in found.variants

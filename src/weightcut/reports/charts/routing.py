@@ -32,7 +32,9 @@ def cost_quality(result: Mapping[str, Any], width: int = 620, height: int = 380)
         .encode(
             x=alt.X("budget:Q", title="budget (0: cheapest, 1: full)", axis=alt.Axis(format="%")),
             y=alt.Y("quality:Q", title="mean quality", scale=alt.Scale(zero=False)),
-            color=alt.Color("policy:N", title=None, sort=best),
+            color=alt.Color(
+                "policy:N", title=None, sort=best, legend=alt.Legend(symbolStrokeWidth=2.5)
+            ),
             strokeDash=alt.StrokeDash(
                 "policy:N", sort=best, scale=alt.Scale(domain=best, range=dashes), legend=None
             ),
