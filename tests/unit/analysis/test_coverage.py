@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from weightcut.analysis.statistics import Floats, mean_interval, paired_ratio, wilson
+from weightcut.analysis.frames import Scores
+from weightcut.analysis.quality import Settings, retention
+from weightcut.analysis.statistics import Floats, Ratio, mean_interval, paired_ratio, wilson
 
 STUDIES = 1200
 MARGIN = 0.95
@@ -38,6 +41,17 @@ def _passes(n: int, rate: float, kept: float, gained: float) -> Draw:
     return draw
 
 
+def _clusters(n: int, answers: int, rate: float, kept: float) -> Draw:
+    """Pass rates of several answers to a sample, which resemble each other."""
+
+    def draw(generator: np.random.Generator) -> tuple[Floats, Floats]:
+        ability = generator.beta(2 * rate, 2 - 2 * rate, n)
+        tries = generator.binomial(answers, [ability, kept * ability])
+        return tries[0] / answers, tries[1] / answers
+
+    return draw
+
+
 def _rates(draw: Draw, truth: float) -> tuple[float, float]:
     """Return the coverage, and how often the whole interval lies above the truth."""
     generator = np.random.default_rng(7)
@@ -61,6 +75,7 @@ def _rates(draw: Draw, truth: float) -> tuple[float, float]:
         pytest.param(_similarity(24, 1.0, 0.95), 0.95, id="few-samples"),
         pytest.param(_passes(164, 0.3, 0.95, 0.05), 0.95, id="passes-0.3"),
         pytest.param(_passes(164, 0.6, 0.95, 0.05), 0.95, id="passes-0.6"),
+        pytest.param(_clusters(100, 5, 0.3, 0.95), 0.95, id="five-answers"),
     ],
 )
 def test_a_95_percent_interval_of_retention_covers_93_to_97(draw: Draw, truth: float) -> None:
@@ -79,6 +94,7 @@ def test_a_95_percent_interval_of_retention_covers_93_to_97(draw: Draw, truth: f
         pytest.param(_passes(164, 0.07, MARGIN, 0.0), id="passes-0.07-rare-flips"),
         pytest.param(_passes(164, 0.6, MARGIN, 0.05), id="passes-0.6"),
         pytest.param(_passes(40, 0.6, MARGIN, 0.05), id="passes-0.6-few-samples"),
+        pytest.param(_clusters(100, 5, 0.3, MARGIN), id="five-answers"),
     ],
 )
 def test_at_the_margin_at_most_5_percent_are_falsely_retained(draw: Draw) -> None:
@@ -116,3 +132,48 @@ def test_wilson_covers_93_to_97(p: float) -> None:
     inside = np.array([low <= p <= high for low, high in ends])
     coverage = float(binom.pmf(np.arange(165), 164, p) @ inside)
     assert 0.93 <= coverage <= 0.97
+
+
+@pytest.mark.parametrize(("windows", "drift", "noise"), [(48, 0.05, 0.05), (24, 0.01, 0.02)])
+def test_retention_of_perplexity_covers_93_to_97_and_is_rarely_falsely_above(
+    windows: int, drift: float, noise: float
+) -> None:
+    generator = np.random.default_rng(5)
+    tokens = {str(i): (255.0,) for i in range(windows)}
+    rest = {"tokens": tokens}
+    truth = np.exp(-drift)
+    covered = above = 0
+    for _ in range(STUDIES // 2):
+        base = generator.normal(2.5, 0.35, windows).clip(0.5)
+        worse = base + drift + noise * generator.standard_normal(windows)
+        columns = (
+            {s: (255 * v,) for s, v in zip(tokens, nll, strict=True)} for nll in (base, worse)
+        )
+        sides = [Scores({"nll": column, "tokens": tokens}) for column in columns]
+        found = retention(sides[0], sides[1], "perplexity", Settings(0.95, 0))
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= truth <= found.high
+        above += found.low > truth
+    assert 0.93 <= covered / (STUDIES // 2) <= 0.97
+    assert above / (STUDIES // 2) <= 0.05
+
+
+def test_the_detectable_loss_is_detected_in_four_of_five_studies() -> None:
+    """`detectable` of a large study tells the loss that a study of 164 samples shows in 80%."""
+    kept = 0.9
+
+    def far(draw: Draw) -> Ratio:
+        return paired_ratio(*draw(np.random.default_rng(1)), 0.95, seed=0, resamples=10)
+
+    for _ in range(8):  # the loss that is its own smallest detectable one
+        large = far(_similarity(40_000, 0.5, kept))
+        spread = replace(large, n=164, unseen=far(_similarity(164, 0.5, kept)).unseen)
+        kept = 1 - (spread.detectable(0.95) or 0)
+    generator = np.random.default_rng(8)
+    shown = 0
+    for _ in range(STUDIES):
+        pair = _similarity(164, 0.5, kept)(generator)
+        high = paired_ratio(*pair, 0.95, seed=0, resamples=1000).high
+        shown += high is not None and high < 1
+    assert 0.72 <= shown / STUDIES <= 0.88
