@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -13,12 +15,14 @@ from typing import TypeVar
 import pytest
 from tests.families import WORDS, make_family
 from tests.integration.openvino_models import artifact, export
+from tests.serving import router
 
 from weightcut.engines.openvino import OpenVINOEngine
 from weightcut.errors import BrokenInput, UsageError
 from weightcut.models.scripted import ScriptedModel
 from weightcut.models.tokenizer import load_tokenizer
 from weightcut.records import Named, Request
+from weightcut.routing.files import write_router
 from weightcut.routing.server.calls import Call, Chunk
 from weightcut.routing.server.config import parse_config
 from weightcut.routing.server.upstreams.engine import LocalEngine
@@ -177,3 +181,25 @@ def test_an_engine_with_wrong_options_is_refused_before_it_starts(tmp_path: Path
     ):
         with pytest.raises(UsageError, match=said):
             make_upstreams(parse_config({"variants": {"light": base | more}}, "test"))
+
+
+def test_a_server_whose_engine_does_not_start_says_why_and_ends(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "openvino_model.xml").write_text("<net>")
+    (tmp_path / "model" / "openvino_model.bin").write_bytes(b"")
+    (tmp_path / "model" / "tokenizer.json").write_text("{}")
+    write_router(router(), tmp_path / "router")
+    (tmp_path / "serve.yaml").write_text(
+        "variants: {light: {kind: scripted}, full: {kind: engine, artifact: model}}"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "weightcut.cli.main", "serve", "router", "-c", "serve.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "error:" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -13,6 +13,7 @@ from typing import Any
 from weightcut.errors import NotHere, UsageError, missing_extra
 from weightcut.routing.server import logs
 from weightcut.routing.server.app import build_app
+from weightcut.routing.server.gate import Gate
 from weightcut.routing.server.guarded import guarded
 from weightcut.routing.server.keys import Keys
 from weightcut.routing.server.metrics import Metrics
@@ -65,48 +66,56 @@ def serve(
     cannot be started.
     """
     try:
-        import uvicorn
         import uvloop
     except ImportError as error:
-        raise missing_extra("uvicorn[standard]", "serve") from error
-
-    async def run() -> None:
-        config = service.config
-        metrics = Metrics()
-        shadow = Shadow(config.drift, service, metrics)
-        tracer = open_tracer(config.tracing)
-        app = build_app(service, metrics, shadow, keys, tracer)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                http=guarded(config.timeouts.head_s, config.timeouts.write_s),
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                date_header=False,
-                proxy_headers=False,
-                timeout_keep_alive=_KEEP_ALIVE_S,
-                timeout_graceful_shutdown=int(config.timeouts.drain_s) or 1,
-            )
-        )
-        await service.pool.start()
-        watch = asyncio.create_task(service.pool.watch())
-        announce = asyncio.create_task(_announce(server, lambda: started(address(bound))))
-        try:
-            with _signals(service, server):
-                await server.serve(sockets=[bound])
-        finally:
-            for task in (watch, announce):
-                task.cancel()
-            await asyncio.gather(watch, announce, return_exceptions=True)
-            await shadow.close()
-            tracer.close()
-            await service.pool.close()
-
+        raise missing_extra("uvloop", "serve") from error
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run())
+        runner.run(_run(service, bound, keys, started))
+
+
+async def _run(
+    service: Service, bound: socket.socket, keys: Keys | None, started: Callable[[str], None]
+) -> None:
+    metrics, tracer = Metrics(), open_tracer(service.config.tracing)
+    shadow = Shadow(service.config.drift, service, metrics)
+    server = _uvicorn(service, build_app(service, metrics, shadow, keys, tracer))
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        await service.pool.start()
+        tasks.append(asyncio.create_task(service.pool.watch()))
+        tasks.append(asyncio.create_task(_announce(server, lambda: started(address(bound)))))
+        with _signals(service, server):
+            await server.serve(sockets=[bound])
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await shadow.close()
+        tracer.close()
+        await service.pool.close()
+
+
+def _uvicorn(service: Service, app: Gate) -> Any:
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise missing_extra("uvicorn", "serve") from error
+    timeouts = service.config.timeouts
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=guarded(timeouts.head_s, timeouts.write_s),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=max(1, int(timeouts.drain_s)),
+        )
+    )
 
 
 async def _announce(server: Any, say: Callable[[], None]) -> None:

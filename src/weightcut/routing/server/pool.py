@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from weightcut.errors import WeightcutError
+from weightcut.routing.server import logs
 from weightcut.routing.server.breaker import Breaker
 from weightcut.routing.server.config import BreakerConfig
 from weightcut.routing.server.upstreams.upstream import Upstream
@@ -74,19 +74,21 @@ class Pool:
         clock = asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(PROBE_EVERY)
-            for endpoint in self.endpoints():
-                if endpoint.breaker.state(clock()) == "half-open":
-                    await self._probe(endpoint)
+            ailing = [e for e in self.endpoints() if e.breaker.state(clock()) == "half-open"]
+            await asyncio.gather(*(self._probe(endpoint) for endpoint in ailing))
 
     async def _probe(self, endpoint: Endpoint) -> None:
         clock = asyncio.get_running_loop().time
         if not endpoint.breaker.allow(clock()):
             return
+        ok: bool | None = None
         try:
             ok = await endpoint.upstream.healthy()
-        except WeightcutError:
+        except Exception:  # noqa: BLE001 - whatever a probe meets, the watch goes on
+            logs.logger().exception("probe failed")
             ok = False
-        except BaseException:
-            endpoint.breaker.release()
-            raise
-        endpoint.breaker.record(ok, clock())
+        finally:
+            if ok is None:
+                endpoint.breaker.release()
+            else:
+                endpoint.breaker.record(ok, clock())
