@@ -140,7 +140,6 @@ def test_retention_of_perplexity_covers_93_to_97_and_is_rarely_falsely_above(
 ) -> None:
     generator = np.random.default_rng(5)
     tokens = {str(i): (255.0,) for i in range(windows)}
-    rest = {"tokens": tokens}
     truth = np.exp(-drift)
     covered = above = 0
     for _ in range(STUDIES // 2):
