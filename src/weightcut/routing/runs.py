@@ -29,7 +29,6 @@ def run_rows(store: RunStore, metric: str | None = None) -> list[dict[str, Any]]
     name = "passed" if wanted in _PASSED else wanted
     cells = {c.key: c for c in store.cells()}
     observations = {key: store.observations(key) for key in cells}
-    speeds = {v.name: _tokens_per_second(v.name, cells, observations) for v in spec.variants}
     scores = task_scores({k: rows for k, rows in observations.items() if rows})
     rows, seen = [], set[str]()
     for named in spec.tasks:
@@ -43,6 +42,7 @@ def run_rows(store: RunStore, metric: str | None = None) -> list[dict[str, Any]]
                 continue
             if not found.is_share(name):
                 raise UsageError(f"{wanted} is not a share from 0 to 1", place="--quality")
+            speed = _tokens_per_second(variant, cells, observations)
             tokens, others = found.column("tokens"), sorted(set(found.by_sample) - {name, "tokens"})
             extra = {public_name(m): found.column(m) for m in others}
             rows += [
@@ -51,7 +51,7 @@ def run_rows(store: RunStore, metric: str | None = None) -> list[dict[str, Any]]
                     "prompt": prompts[sample],
                     "variant": variant,
                     "quality": value,
-                    "cost": tokens[sample] / speeds[variant],
+                    "cost": tokens[sample] / speed,
                     "task": named.kind,
                     **{m: column.get(sample) for m, column in extra.items()},
                 }
