@@ -35,7 +35,7 @@ class ScriptedShrink(Record):
     def requirements(self) -> Requirements:
         """Return next to nothing."""
         return Requirements(
-            memory_per_weight=0, base_memory=0, seconds_per_weight=0, base_seconds=0
+            memory_per_weight=0, base_memory=0, seconds_per_weight=0, base_seconds=0.05
         )
 
     def compress(self, source: Path, out: Path, context: Context) -> None:

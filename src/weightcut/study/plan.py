@@ -64,6 +64,7 @@ def make_plan(
     reasons = {v.name: _why_not(v, steps[v.name]) for v in variants}
     lacking = {task.kind: lacks(open_task(task)) for task in spec.tasks}
     cells = []
+    made: set[str] = set()
     for key in _keys(spec, [v for v in variants if v.name in wanted]):
         if lacking.get(key.task):
             nothing = Prediction(seconds=0, memory=0, disk=0)
@@ -76,12 +77,15 @@ def make_plan(
                 )
             )
             continue
-        prediction = predict(
-            spec, key, steps[key.variant], checkpoint, int(machine.get("cores", 1))
-        )
-        cached = key.stage == "build" and _cached(spec, checkpoint, steps[key.variant], artifacts)
-        if cached:
-            prediction = prediction.model_copy(update={"seconds": 1.0, "disk": 0})
+        todo = steps[key.variant]
+        if key.stage == "build":
+            keys = [artifact_key(checkpoint, todo[: i + 1], spec.seed) for i in range(len(todo))]
+            known = [i for i, k in enumerate(keys) if k in made or (artifacts / k).is_dir()]
+            todo = todo[known[-1] + 1 :] if known else todo
+            if not reasons[key.variant]:
+                made.update(keys)
+        cached = key.stage == "build" and not todo
+        prediction = predict(spec, key, todo, checkpoint, int(machine.get("cores", 1)))
         skip = reasons[key.variant] or ("" if cached else _too_big(prediction, machine))
         cells.append(
             PlannedCell(
@@ -127,12 +131,6 @@ def why_not(steps: Iterable[Step]) -> str:
         if reason:
             return f"method {step.kind}: {reason}"
     return ""
-
-
-def _cached(
-    spec: StudySpec, checkpoint: Checkpoint, steps: tuple[Step, ...], artifacts: Path
-) -> bool:
-    return not steps or (artifacts / artifact_key(checkpoint, steps, spec.seed)).is_dir()
 
 
 def _too_big(prediction: Prediction, machine: dict[str, Any]) -> str:

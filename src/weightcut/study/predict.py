@@ -27,7 +27,11 @@ class Prediction(Record):
 def predict(
     spec: StudySpec, key: CellKey, steps: Sequence[Step], checkpoint: Checkpoint, cores: int
 ) -> Prediction:
-    """Predict one cell from the number of weights and the rough costs of method and engine."""
+    """Predict one cell from the number of weights and the rough costs of method and engine.
+
+    steps: those that the cell itself has to run where it is a build, else the variant's whole
+    recipe.
+    """
     if key.stage == "build":
         return _build(steps, checkpoint)
     cost = open_engine(spec.variant(key.variant).engine).cost
@@ -56,7 +60,7 @@ def _build(steps: Sequence[Step], checkpoint: Checkpoint) -> Prediction:
     needs = [recipe.build(step).requirements() for step in steps]
     weights = checkpoint.parameters
     return Prediction(
-        seconds=sum(n.base_seconds + n.seconds_per_weight * weights for n in needs),
+        seconds=1.0 + sum(n.base_seconds + n.seconds_per_weight * weights for n in needs),
         memory=max((n.base_memory + int(n.memory_per_weight * weights) for n in needs), default=0),
         disk=sum(int(n.disk_per_weight * weights) for n in needs),
     )
