@@ -246,7 +246,7 @@ def test_the_bundled_model_survives_save_and_reload_in_a_fresh_process(tmp_path)
     from weightcut.models.resolve import resolve
 
     source = resolve("smollm2-135m").path
-    record = compress(GPTQ(windows=8, length=256), source, tmp_path / "gptq")
+    record = compress(RTN(), source, tmp_path / "out")
     # 576 and 1536 inputs: groups of 64 and, for the layers on the inner width, of 128.
     assert {kind: len(names) for kind, names in record["weights"].items()} == {
         "int4 group 64": 30 * 6, "int4 group 128": 30,
@@ -255,6 +255,6 @@ def test_the_bundled_model_survives_save_and_reload_in_a_fresh_process(tmp_path)
         106_168_320 * (4 + 16 / 64) / 8, rel=0.02
     )
     ids = evaluation_text(source)
-    here, there = loss_of(tmp_path / "gptq", ids), loss_elsewhere(tmp_path / "gptq", ids)
+    here, there = loss_of(tmp_path / "out", ids), loss_elsewhere(tmp_path / "out", ids)
     assert np.exp(there) == pytest.approx(np.exp(here), rel=1e-3)
     assert np.exp(here) < 1.5 * np.exp(loss_of(source, ids))
