@@ -115,6 +115,23 @@ def test_an_answer_that_is_given_up_frees_its_place(folder: Path) -> None:
     using(engine(folder, slots=2, tokens=256), ask)
 
 
+def test_waiting_for_a_busy_engine_is_told_from_being_stuck(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weightcut.routing.server.upstreams.engine._ALIVE_S", 0.02)
+
+    async def ask(upstream: LocalEngine) -> None:
+        first = upstream.stream(Call(id="a", prompt="import", max_tokens=150))
+        await anext(first)
+        second = upstream.stream(Call(id="b", prompt="import", max_tokens=150))
+        waited = [await anext(second) for _ in range(2)]
+        assert waited == [Chunk(), Chunk()]
+        await first.aclose()
+        await second.aclose()
+
+    using(engine(folder, slots=1, tokens=256), ask)
+
+
 def test_a_prompt_without_room_is_refused(folder: Path) -> None:
     async def ask(upstream: LocalEngine) -> None:
         with pytest.raises(PromptTooLong):

@@ -21,6 +21,8 @@ from weightcut.routing.server.upstreams.text_stream import TextStream
 from weightcut.routing.server.upstreams.upstream import CallRefused, PromptTooLong, UpstreamError
 
 _REMEMBERED = 128
+_ALIVE_S = 5.0
+"""Seconds of waiting after which it is told whether the engine does anything at all."""
 _LONG = 16_384
 """Characters beyond which a prompt is tokenized in a thread."""
 
@@ -77,7 +79,7 @@ class LocalEngine:
         inbox: asyncio.Queue[Progress | Exception] = asyncio.Queue()
         process.submit(request, inbox.put_nowait)
         try:
-            async for chunk in self._chunks(call, request, inbox):
+            async for chunk in self._chunks(call, request, inbox, process):
                 yield chunk
         finally:
             process.cancel(request.id)
@@ -127,13 +129,26 @@ class LocalEngine:
         )
 
     async def _chunks(
-        self, call: Call, request: Request, inbox: asyncio.Queue[Progress | Exception]
+        self,
+        call: Call,
+        request: Request,
+        inbox: asyncio.Queue[Progress | Exception],
+        process: EngineProcess,
     ) -> AsyncGenerator[Chunk]:
         assert self._tokenizer is not None
         text = TextStream(self._tokenizer.decode, call.stop)
         made = 0
         while True:
-            progress = await inbox.get()
+            steps = process.steps
+            try:
+                async with asyncio.timeout(_ALIVE_S):
+                    progress = await inbox.get()
+            except TimeoutError:
+                if process.steps > steps or not process.ready["batches"]:
+                    # Others are being answered: this one waits for its turn, nobody is stuck. An
+                    # engine that answers one by one says nothing before an answer is whole.
+                    yield Chunk()
+                continue
             if isinstance(progress, Refused):
                 raise PromptTooLong(str(progress))
             if isinstance(progress, Exception):

@@ -36,6 +36,8 @@ class EngineProcess:
         """What the engine says of itself; `batches`: whether answers share a batch."""
         self.broken: Exception | None = None
         """Why the process has ended, if it has."""
+        self.steps = 0
+        """Steps that the engine has made; while they go on, it is busy and not stuck."""
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
 
@@ -115,6 +117,7 @@ class EngineProcess:
     async def _read(self) -> None:
         try:
             while (said := await self._line()) is not None:
+                self.steps += 1
                 for id_, tokens, reason, mean in said.get("progress", ()):
                     pairs = tuple((token, logprob) for token, logprob in tokens)
                     progress = Progress(id_, pairs, reason, mean)
