@@ -18,19 +18,19 @@ BITS = 18
 """A hash has so many bits; words and characters each have their own space of 2**BITS."""
 LONGEST = 32_768
 """Characters of a prompt that are looked at: the first and last halves of so many."""
+CHARS = 1_024
 _TOKEN = re.compile(r"[^\W\d_]+|\d|[^\w\s]|_")
-_SPACE = re.compile(r"\s+")
-_CHARS = (3, 4)
+_RUNS = (3, 4)
 _U32 = np.uint32
 
 Ids = npt.NDArray[np.uint32]
 
 
 def shorten(prompt: str) -> str:
-    """Return the prompt, a very long one without its middle."""
-    if len(prompt) <= LONGEST:
-        return prompt
-    return prompt[: LONGEST // 2] + "\n" + prompt[-LONGEST // 2 :]
+    """Return the prompt, a very long one without its middle, as text that UTF-8 can hold."""
+    if len(prompt) > LONGEST:
+        prompt = prompt[: LONGEST // 2] + "\n" + prompt[-LONGEST // 2 :]
+    return prompt if prompt.isascii() else prompt.encode("utf-8", "replace").decode("utf-8")
 
 
 def tokens(prompt: str) -> list[str]:
@@ -40,20 +40,24 @@ def tokens(prompt: str) -> list[str]:
 
 def word_grams(words: Sequence[str]) -> Ids:
     """Return the hashes of all tokens and of all pairs of neighbours."""
-    codes = map(zlib.crc32, [word.encode("utf-8", "replace") for word in words])
-    single = np.fromiter(codes, _U32, len(words))
+    single = np.fromiter(map(zlib.crc32, map(str.encode, words)), _U32, len(words))
     pairs = single[:-1] * _U32(0x9E3779B1) + single[1:]
     return _mixed(np.concatenate([single + _U32(1), pairs]))
 
 
 def char_grams(prompt: str) -> Ids:
-    """Return the hashes of all runs of 3 and 4 bytes of the text (UTF-8, spaces folded)."""
-    text = _SPACE.sub(" ", prompt.lower()).encode("utf-8", "replace")
+    """Return the hashes of all runs of 3 and 4 bytes (UTF-8, spaces folded) of both ends.
+
+    Spelling shows itself in little text: the first and last CHARS / 2 characters are enough.
+    """
+    if len(prompt) > CHARS:
+        prompt = prompt[: CHARS // 2] + " " + prompt[-CHARS // 2 :]
+    text = " ".join(prompt.lower().split()).encode()
     codes = np.frombuffer(text, np.uint8).astype(_U32)
     found, rolling = [], codes
-    for n in range(2, max(_CHARS) + 1):
+    for n in range(2, max(_RUNS) + 1):
         rolling = rolling[:-1] * _U32(0x01000193) + codes[n - 1 :][: max(0, len(rolling) - 1)]
-        if n in _CHARS:
+        if n in _RUNS:
             found.append(rolling + _U32(n * 0x51ED27))
     return _mixed(np.concatenate(found))
 

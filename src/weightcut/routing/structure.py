@@ -49,7 +49,7 @@ def structure(prompt: str, tokens: Sequence[str]) -> npt.NDArray[np.float32]:
 
     tokens: `ngrams.tokens(prompt)`, the words, digits and signs in small letters.
     """
-    codes = np.frombuffer(prompt.encode("utf-32-le", "replace"), np.uint32)
+    codes = np.frombuffer(prompt.encode("utf-32-le"), np.uint32)
     counts = np.bincount(codes[codes < _ASCII], minlength=_ASCII)
     length, words = max(1, len(prompt)), len(prompt.split())
     digits = int(counts[48:58].sum())
