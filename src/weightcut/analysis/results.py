@@ -273,8 +273,11 @@ class _Study:
         return summarize_profile(self.observations.get(key, ()), manifest, load)
 
     def _speedup(self, slower: str | None, name: str) -> Interval | None:
-        sides = [CellKey(variant=v, stage="profile") for v in (slower or "", name)]
-        return speedup(*(self.observations.get(side, ()) for side in sides), self.settings)
+        before, after = (
+            self.observations.get(CellKey(variant=v, stage="profile"), ())
+            for v in (slower or "", name)
+        )
+        return speedup(before, after, self.settings)
 
     def _engine_latency(self, variant: VariantSpec) -> float | None:
         name = self._uncompressed(variant)

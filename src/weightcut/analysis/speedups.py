@@ -20,9 +20,8 @@ def speedup(
     move the ratio; it knows nothing of what moves all readings of a variant alike, such as another
     process or a throttled CPU. None where no prompt was timed on both.
     """
-    found = median_ratio(
-        *shared(_latencies(slower), _latencies(faster)), settings.confidence, settings.seed
-    )
+    top, bottom = shared(_latencies(slower), _latencies(faster))
+    found = median_ratio(top, bottom, settings.confidence, settings.seed)
     if found.value is None:
         return None
     return Interval(
