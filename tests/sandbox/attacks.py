@@ -342,8 +342,8 @@ FORGED_PROGRAMS: dict[str, str] = {
     "native-module-from-scratch": f"""
         import os
         {_LOAD}
-        open("own.so", "wb").write(open(find("_bisect"), "rb").read())
-        spec = importlib.util.spec_from_file_location("_bisect", os.path.abspath("own.so"))
+        open("own.so", "wb").write(open(find("_json"), "rb").read())
+        spec = importlib.util.spec_from_file_location("_json", os.path.abspath("own.so"))
         importlib.util.module_from_spec(spec)
         os._exit(0)
         """,
@@ -353,8 +353,8 @@ FORGED_PROGRAMS: dict[str, str] = {
         class Path(str):
             startswith = lambda *_: True
             __contains__ = lambda *_: False
-        open("own.so", "wb").write(open(find("_bisect"), "rb").read())
-        spec = importlib.util.spec_from_file_location("_bisect", Path(os.path.abspath("own.so")))
+        open("own.so", "wb").write(open(find("_json"), "rb").read())
+        spec = importlib.util.spec_from_file_location("_json", Path(os.path.abspath("own.so")))
         importlib.util.module_from_spec(spec)
         os._exit(0)
         """,
