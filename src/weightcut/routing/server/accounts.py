@@ -47,6 +47,7 @@ class Accounts:
         if gone:
             metrics.gone().inc()
         elif problem:
+            problem.counted = True
             metrics.rejected(str(problem.status), problem.code or "").inc()
         else:
             metrics.seconds(ledger.variant).observe(elapsed)
@@ -64,7 +65,10 @@ class Accounts:
         self.metrics.first_token(ledger.variant).observe(elapsed)
 
     def rejected(self, request_id: str, problem: Problem) -> None:
-        """Count and log a request that got no further than the gate."""
+        """Count and log a request that was turned away before anybody was asked to answer it."""
+        if problem.counted:
+            return
+        problem.counted = True
         self.metrics.rejected(str(problem.status), problem.code or "").inc()
         logs.say("rejected", request_id=request_id, status=problem.status, code=problem.code)
 

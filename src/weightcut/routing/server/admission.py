@@ -24,6 +24,11 @@ class Admission:
 
     def enter(self, answers: int) -> None:
         """Take room; Problem 429 with Retry-After where there is none."""
+        self.check(answers)
+        self.inside += answers
+
+    def check(self, answers: int) -> None:
+        """Raise the Problem that `enter` would."""
         if self.inside + answers > self.capacity:
             raise Problem(
                 429,
@@ -31,7 +36,6 @@ class Admission:
                 code="overloaded",
                 retry_after=self.retry_after(),
             )
-        self.inside += answers
 
     def leave(self, answers: int, seconds: float) -> None:
         """Give room back, after so many seconds."""

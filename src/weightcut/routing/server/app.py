@@ -7,6 +7,7 @@ inside functions.
 import asyncio
 import secrets
 import traceback
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +73,9 @@ def build_app(
         docs_url=None,
         redoc_url=None,
         exception_handlers={
-            Problem: _on_problem,
-            RequestValidationError: _on_invalid,
-            HTTPException: _on_http,
+            Problem: _handler(accounts, _as_it_is),
+            RequestValidationError: _handler(accounts, _invalid),
+            HTTPException: _handler(accounts, _http),
             ClientGone: _on_gone,
             Exception: _on_failure,
         },
@@ -235,31 +236,35 @@ def _failure(problem: Problem) -> "Response":
     )
 
 
-async def _on_problem(_request: "Request", error: Exception) -> "Response":
-    assert isinstance(error, Problem)
-    return _failure(error)
+def _handler(accounts: Accounts, read: Callable[[Any], Problem]) -> Callable[..., Any]:
+    """Return the handler of one kind of exception: it is read as a Problem, counted and told."""
+
+    async def handle(request: "Request", error: Exception) -> "Response":
+        problem = read(error)
+        accounts.rejected(request.scope["state"].get("request_id", ""), problem)
+        return _failure(problem)
+
+    return handle
 
 
-async def _on_invalid(_request: "Request", error: Exception) -> "Response":
+def _as_it_is(problem: Problem) -> Problem:
+    return problem
+
+
+def _invalid(error: Any) -> Problem:
     """Name the first thing that is wrong; what was sent is not repeated."""
-    from fastapi.exceptions import RequestValidationError
-
-    assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if part != "body")
     if first["type"] == "json_invalid":
-        return _failure(Problem(400, "the body is not JSON", code="invalid_json"))
+        return Problem(400, "the body is not JSON", code="invalid_json")
     if first["type"] == "extra_forbidden":
-        return _failure(Problem(400, f"unknown or unsupported: {place}", param=place))
+        return Problem(400, f"unknown or unsupported: {place}", param=place)
     message = f"{place}: {first['msg']}" if place else f"the body: {first['msg']}"
-    return _failure(Problem(400, message, param=place or None))
+    return Problem(400, message, param=place or None)
 
 
-async def _on_http(_request: "Request", error: Exception) -> "Response":
-    from starlette.exceptions import HTTPException
-
-    assert isinstance(error, HTTPException)
-    return _failure(Problem(error.status_code, str(error.detail)))
+def _http(error: Any) -> Problem:
+    return Problem(error.status_code, str(error.detail))
 
 
 async def _on_gone(_request: "Request", _error: Exception) -> "Response":

@@ -20,6 +20,8 @@ class Problem(Exception):
         super().__init__(message)
         self.status, self.message, self.code, self.param = status, message, code, param
         self.retry_after = retry_after
+        self.counted = False
+        """Whether metrics and log know of it."""
 
     def body(self) -> dict[str, Any]:
         """Return the body: `{"error": {"message", "type", "param", "code"}}`."""

@@ -64,6 +64,7 @@ class Responder:
             raise Problem(400, f"at most {limit} answers to one request", param="n")
         if service.draining:
             raise Problem(503, "the server is shutting down", code="draining", retry_after=5)
+        service.admission.check(len(calls))
         plans = {}
         for call in calls:
             if call.id not in plans:

@@ -57,6 +57,7 @@ def test_a_passing_failure_is_retried_and_a_variant_asked_by_name_is_not_replace
     answer = post(broken, "/v1/chat/completions", chat("short", model="light"))
     assert answer.status_code == 503
     assert "retry-after" in answer.headers
+    assert broken.value("weightcut_rejected_total", status="503", code="no_upstream") == 1
     assert not broken.upstream("full").calls
 
 
@@ -99,6 +100,7 @@ def test_a_stream_that_nobody_can_finish_ends_with_an_error() -> None:
     answer = post(served, "/v1/chat/completions", chat("short", stream=True))
     last = answer.text.strip().split("\n\n")[-1]
     assert '"code":"no_upstream"' in last
+    assert served.value("weightcut_rejected_total", status="503", code="no_upstream") == 1
     assert served.service.admission.inside == 0
 
 
@@ -191,6 +193,7 @@ def test_beyond_the_room_requests_are_turned_away_at_once() -> None:
     assert sorted(a.status_code for a in answers) == [200] * 3 + [429] * 5
     refused = [a for a in answers if a.status_code == 429]
     assert all(int(a.headers["retry-after"]) >= 1 for a in refused)
+    assert served.value("weightcut_rejected_total", status="429", code="overloaded") == 5
     assert served.service.admission.inside == 0
 
 
