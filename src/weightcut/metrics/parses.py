@@ -45,8 +45,18 @@ def compiles(code: str) -> bool:
 
 def parse_python(code: str) -> ast.Module | None:
     """Return the syntax tree of a Python text, None where it has none; warns of nothing."""
+    try:
+        return python_tree(code)
+    except SyntaxError:
+        return None
+
+
+def python_tree(code: str) -> ast.Module:
+    """Return the syntax tree of a Python text; SyntaxError where it has none; warns of nothing."""
     tree = _tried(lambda: ast.parse(code))
-    return tree if isinstance(tree, ast.Module) else None
+    if isinstance(tree, Exception):
+        raise tree if isinstance(tree, SyntaxError) else SyntaxError(str(tree))
+    return tree
 
 
 def python_error(code: str, *, compiled: bool = False) -> Exception | None:

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from weightcut.data.datasets import dataset_folder, needed, read_jsonl, read_text
 from weightcut.errors import BrokenInput, UsageError, missing_extra
+from weightcut.metrics.parses import parse_python
 from weightcut.records import Completion, Record, Sample, Scores
 from weightcut.tasks.extract import Extracted, complete_python, extract_python
 from weightcut.tasks.python_scores import METRICS, answer_scores
@@ -207,9 +208,8 @@ def _texts(value: Any, place: str) -> tuple[str, ...]:
 
 def _entry_point(problem: Problem) -> str:
     """Return the function that the tests call and the code defines, "" where there is none."""
-    try:
-        code, tests = ast.parse(problem.code), ast.parse("\n".join(problem.tests))
-    except (SyntaxError, ValueError):
+    code, tests = parse_python(problem.code), parse_python("\n".join(problem.tests))
+    if code is None or tests is None:
         return ""
     own = [node.name for node in code.body if isinstance(node, ast.FunctionDef)]
     called = {

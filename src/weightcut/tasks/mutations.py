@@ -289,8 +289,9 @@ def _called(node: ast.Call) -> str:
 
 def _missing_statement(function: Function) -> Iterator[Edit]:
     for node in function.nodes:
-        is_call = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
-        if isinstance(node, ast.Assign | ast.AugAssign) or is_call:
+        if isinstance(node, ast.Assign | ast.AugAssign) or (
+            isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+        ):
             yield _without(function, node)
 
 

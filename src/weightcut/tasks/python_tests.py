@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 
 from weightcut.metrics.execution import run_tests
+from weightcut.metrics.parses import python_tree
 from weightcut.records import ExecutionResult, Record
 
 _MARK = "checks that pass:"
@@ -42,7 +43,7 @@ def read_suite(test: str, entry_point: str) -> Suite:
     """
     steps: list[str] = []
     checks: list[int] = []
-    tree = ast.parse(test)
+    tree = python_tree(test)
     own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     for node in _flat(tree, entry_point):
         if isinstance(node, ast.Assert):

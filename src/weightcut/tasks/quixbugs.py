@@ -13,6 +13,7 @@ from pydantic import Field
 
 from weightcut.data.datasets import read_jsonl, read_text
 from weightcut.errors import BrokenInput
+from weightcut.metrics.parses import python_tree
 from weightcut.records import Completion, Record, Sample, Scores
 from weightcut.tasks.data_file import dataset_file
 from weightcut.tasks.python_tests import Suite, read_suite, split_checks
@@ -121,7 +122,7 @@ def documented(program: str, name: str, docstring: str) -> str:
     A function on one line has no room for it and stays as it is.
     """
     lines = program.replace("\r\n", "\n").strip("\n").split("\n")
-    nodes = [n for n in ast.parse(program).body if isinstance(n, ast.FunctionDef)]
+    nodes = [n for n in python_tree(program).body if isinstance(n, ast.FunctionDef)]
     node = next((n for n in nodes if n.name == name), None)
     if node is None:
         raise ValueError(f"there is no function {name}")

@@ -21,7 +21,7 @@ from importlib.resources import files
 from typing import Any
 
 from weightcut.metrics.exact_match import exact_match
-from weightcut.metrics.parses import parse_python
+from weightcut.metrics.parses import parse_python, python_tree
 from weightcut.records import Completion, Record, Sample, Scores, digest
 from weightcut.tasks.extract import complete_python, defines, extract_python, strip_docstrings
 from weightcut.tasks.humaneval import CHAT_STOP, PREFILL, STOP
@@ -161,7 +161,7 @@ def bare(code: str, name: str) -> str:
 
 def split_function(program: str, name: str) -> tuple[str, str]:
     """Return what stands before the last definition of a function, and the rest."""
-    tree = ast.parse(program)
+    tree = python_tree(program)
     nodes = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == name]
     if not nodes:
         raise ValueError(f"there is no function {name}")
@@ -173,7 +173,7 @@ def split_function(program: str, name: str) -> tuple[str, str]:
 def _head(function: str, name: str) -> str:
     """Return a function's signature with its docstring: what a plain answer goes on from."""
     assert defines(function, name)
-    node = next(n for n in ast.parse(function).body if isinstance(n, ast.FunctionDef))
+    node = next(n for n in python_tree(function).body if isinstance(n, ast.FunctionDef))
     body = node.body
     documented = isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
     lines = function.split("\n")

@@ -188,7 +188,7 @@ def test_hostile_answers_end(name: str) -> None:
     found = extract_python(HOSTILE[name], PROMPT, "add")
     complete_python(HOSTILE[name], PROMPT, "add")
     strip_docstrings(found.code)
-    assert len(found.code) <= 1_000_000, "a quadratic step would take hours"
+    assert len(found.code) <= 2_000_000, "a quadratic step would take hours"
 
 
 def test_rambling_costs_no_more_than_its_first_lines() -> None:
