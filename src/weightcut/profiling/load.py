@@ -17,6 +17,7 @@ request was answered ttft_s, tpot_s, latency_s, tokens; or error 1); one `load-<
 from __future__ import annotations
 
 import random
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,12 +25,14 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from weightcut.errors import WeightcutError
 from weightcut.profiling.measure import Generates
-from weightcut.records import Completion, LoadSpec, Observation, Request
+from weightcut.records import Completion, FinishReason, LoadSpec, Observation, Request
 
 LATER = {
     "continuous": "requests that come later join those under way",
     "batches": "requests that come later wait until the batch under way is done",
 }
+
+_SPARE = 64  # tokens of cache that an engine may round up to
 
 
 class Step(NamedTuple):
@@ -39,7 +42,6 @@ class Step(NamedTuple):
     answers: Sequence[Completion]
 
 
-@runtime_checkable
 class Flow(Protocol):
     """Requests under way in a session."""
 
@@ -52,13 +54,85 @@ class Flow(Protocol):
         ...
 
 
+class Advance(Protocol):
+    """What a step of a live batch brought to one answer: new tokens, and why it has ended."""
+
+    @property
+    def request_id(self) -> str:
+        """Whose answer it is."""
+        ...
+
+    @property
+    def tokens(self) -> Sequence[Any]:
+        """The new tokens."""
+        ...
+
+    @property
+    def reason(self) -> FinishReason | None:
+        """Why the answer has ended, None while it goes on."""
+        ...
+
+
+class LiveBatch(Protocol):
+    """A batch that requests enter and leave (the engines' contract)."""
+
+    def submit(self, request: Request) -> None:
+        """Take a request."""
+        ...
+
+    def step(self) -> Sequence[Advance]:
+        """Advance all answers by about a token."""
+        ...
+
+
 @runtime_checkable
 class Live(Protocol):
-    """A session that takes requests in while others are being answered."""
+    """A session that can answer requests as they come."""
 
-    def live(self, requests: Sequence[Request], at_once: int) -> Flow:
-        """Return a flow with room for `at_once` of these requests, none of them taken in yet."""
+    def live(self, slots: int, tokens: int) -> LiveBatch | None:
+        """Return a batch of so many answers at a time, and so many tokens; None if it cannot."""
         ...
+
+
+class Continuous:
+    """A live batch as a flow; an answer's times count from its joining, on the steps' clock."""
+
+    def __init__(self, batch: LiveBatch) -> None:
+        self._batch = batch
+        self._clock = 0.0
+        self._joined: dict[str, float] = {}
+        self._times: dict[str, list[float]] = {}
+
+    def join(self, request: Request) -> None:
+        """Submit a request."""
+        self._batch.submit(request)
+        self._joined[request.id], self._times[request.id] = self._clock, []
+
+    def step(self) -> Step:
+        """Make a step, and time it."""
+        start = time.perf_counter()
+        found = self._batch.step()
+        seconds = time.perf_counter() - start
+        self._clock += seconds
+        answers = []
+        for one in found:
+            times = self._times[one.request_id]
+            times += [self._clock - self._joined[one.request_id]] * len(one.tokens)
+            if one.reason is not None:
+                del self._times[one.request_id]
+                answers.append(_completion(one, times))
+        return Step(seconds, answers)
+
+
+def _completion(last: Advance, times: Sequence[float]) -> Completion:
+    reason = last.reason or "aborted"
+    return Completion(
+        request_id=last.request_id,
+        text="",
+        token_ids=(0,) * len(times),
+        token_times=tuple(times),
+        finish_reason=reason,
+    )
 
 
 class Batches:
@@ -108,11 +182,14 @@ def under_load(
 
     requests: different prompts; they are asked in turn.
     """
-    batching = LATER["continuous" if isinstance(session, Live) else "batches"]
+    flow = _flow(session, requests, spec.at_once)
+    batching = LATER["continuous" if isinstance(flow, Continuous) else "batches"]
     levels = [_open(requests, spec, rate, i, seed) for i, rate in enumerate(spec.rates)]
     levels += [_closed(requests, spec, clients, i) for i, clients in enumerate(spec.clients)]
     for level in levels:
-        error = _run(session, level, spec.at_once)
+        error = _run(flow, level, spec.at_once)
+        if error:
+            flow = _flow(session, requests, spec.at_once)
         yield from _observations(level)
         asked = (
             {"rate": spec.rates[level.number]}
@@ -154,20 +231,34 @@ def _asked(requests: Sequence[Request], count: int) -> list[Request]:
     return [one.model_copy(update={"id": f"{i}"}) for i, one in enumerate(picked)]
 
 
-def _run(session: Generates, level: _Level, at_once: int) -> str:
+def _flow(session: Generates, requests: Sequence[Request], at_once: int) -> Flow:
+    """Return the session as a flow, warmed up; continuous batching where it can do it."""
+    if isinstance(session, Live):
+        needs = sorted((len(r.prompt_ids) + r.max_new_tokens for r in requests), reverse=True)
+        batch = session.live(at_once, at_once * (needs[0] + _SPARE))
+        if batch is not None:
+            flow = Continuous(batch)
+            flow.join(requests[0].model_copy(update={"id": "warm-up"}))
+            while not flow.step().answers:
+                pass
+            return flow
+    return Batches(session)
+
+
+def _run(flow: Flow, level: _Level, at_once: int) -> str:
     """Let a level's requests arrive and be answered; returns why it was given up, or ""."""
-    flow: Flow = (
-        session.live(level.requests, at_once) if isinstance(session, Live) else Batches(session)
-    )
     while level.waiting or level.joined:
+        joining: list[Request] = []
         if not level.joined:
             level.clock = max(level.clock, level.waiting[0][0])
         while level.waiting and level.waiting[0][0] <= level.clock and len(level.joined) < at_once:
             arrival, index = level.waiting.popleft()
             request = level.requests[index]
             level.joined[request.id] = (index, arrival, level.clock)
-            flow.join(request)
+            joining.append(request)
         try:
+            for request in joining:
+                flow.join(request)
             step = flow.step()
         except (WeightcutError, RuntimeError) as error:
             return f"{type(error).__name__}: {error}"[:500]

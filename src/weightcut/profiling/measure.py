@@ -37,7 +37,7 @@ def measure(
     requests: different prompts, all to be answered with the same number of tokens; the first one
     only warms up. latency: how many of the others are timed one at a time.
     """
-    warm_up, prompts = requests[0], requests[1:]
+    warm_up, prompts = requests[0], requests[1:] or requests
     list(session.generate([warm_up]))
     before = wait_until_quiet()
     watch = OthersLoad()

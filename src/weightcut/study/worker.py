@@ -7,13 +7,13 @@ stderr goes to the cell's log. The exit code is 0 for a finished cell, 1 for a f
 from __future__ import annotations
 
 import ctypes
-import itertools
 import json
 import os
 import signal
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +31,7 @@ from weightcut.records import (
     Completion,
     Named,
     Observation,
+    ProfileSpec,
     Record,
     Request,
     StudySpec,
@@ -220,17 +221,29 @@ def run_profile(cell: Cell) -> dict[str, Any]:
     tasks = [open_task(named) for named in cell.spec.tasks]
     generation = [t for t in tasks if t.mode == "generation" and not lacks(t)]
     requests = prompts.profile_requests(spec, generation, cell.tokenizer(), cell.spec.seed)
-    with open_engine(cell.variant.engine).open(cell.artifact()) as session:
-        total = spec.prompts + 2 * sum(1 for level in spec.concurrency if level > 1)
-        readings = measure(session, requests, spec.prompts, spec.concurrency)
-        if spec.load is not None:
-            total += len((*spec.load.rates, *spec.load.clients)) * (spec.load.requests + 1)
-            loaded = under_load(session, requests[1:], spec.load, cell.spec.seed)
-            readings = itertools.chain(readings, loaded)
-        for count, observation in enumerate(readings, start=1):
-            cell.add(observation)
-            cell.events.progress(observation.sample, min(1.0, count / total))
-        return {"engine": session.describe(), "prompts_digest": prompts.prompts_digest(requests)}
+    facts: dict[str, Any] = {"prompts_digest": prompts.prompts_digest(requests)}
+    total = spec.prompts + 2 * sum(1 for level in spec.concurrency if level > 1)
+    if spec.load is not None:
+        total += len((*spec.load.rates, *spec.load.clients)) * (spec.load.requests + 1)
+    for count, observation in enumerate(_timings(cell, spec, requests, facts), start=1):
+        cell.add(observation)
+        cell.events.progress(observation.sample, min(1.0, count / total))
+    return facts
+
+
+def _timings(
+    cell: Cell, spec: ProfileSpec, requests: list[Request], facts: dict[str, Any]
+) -> Iterator[Observation]:
+    """Yield all readings; `facts` gets the engine's description."""
+    engine, artifact = open_engine(cell.variant.engine), cell.artifact()
+    with engine.open(artifact) as session:
+        facts["engine"] = session.describe()
+        yield from measure(session, requests, spec.prompts, spec.concurrency)
+    if spec.load is not None:
+        # Opened anew: a batch that requests join has a cache, and may have weights, of its own.
+        with engine.open(artifact) as session:
+            asked = requests[1:] or requests
+            yield from under_load(session, asked, spec.load, cell.spec.seed)
 
 
 STAGES = {"build": run_build, "task": run_task, "profile": run_profile}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -8,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weightcut.analysis.load import summarize_load
+from weightcut.engines.engine import Progress
 from weightcut.engines.scripted import ScriptedSession
 from weightcut.errors import WeightcutError
 from weightcut.models.scripted import ScriptedModel
-from weightcut.profiling.load import Flow, Step, arrivals, under_load
+from weightcut.profiling.load import arrivals, under_load
 from weightcut.records import Completion, LoadSpec, Observation, Request
 
 REQUESTS = [
@@ -110,43 +112,69 @@ def test_requests_left_unanswered_are_errors() -> None:
     assert load.levels[0].error_rate == 1
 
 
-class Joining:
-    """A session that takes requests in at every step: each takes three steps of a second."""
+class Stepping:
+    """A session that takes requests in at every step: each takes three steps."""
 
-    def live(self, requests: Sequence[Request], at_once: int) -> Flow:
-        return JoiningFlow()
+    def __init__(self) -> None:
+        self.most = 0
+
+    def live(self, slots: int, tokens: int) -> SteppingBatch | None:
+        assert tokens >= slots * 13
+        return SteppingBatch(self)
 
     def generate(self, requests: Sequence[Request]) -> Sequence[Completion]:
         raise AssertionError("it can take requests in one by one")
 
 
-class JoiningFlow:
-    def __init__(self) -> None:
+class SteppingBatch:
+    def __init__(self, session: Stepping) -> None:
+        self._session = session
         self._under_way: dict[str, int] = {}
 
-    def join(self, request: Request) -> None:
+    def submit(self, request: Request) -> None:
+        assert request.id not in self._under_way
         self._under_way[request.id] = 0
 
-    def step(self) -> Step:
-        for name in self._under_way:
+    def step(self) -> Sequence[Progress]:
+        self._session.most = max(self._session.most, len(self._under_way))
+        time.sleep(0.001)
+        found = []
+        for name in list(self._under_way):
             self._under_way[name] += 1
-        ended = [name for name, steps in self._under_way.items() if steps == 3]
-        for name in ended:
-            del self._under_way[name]
-        answers = [
-            Completion(request_id=name, text="", token_ids=(1, 1, 1),
-                       token_times=(1.0, 2.0, 3.0), finish_reason="length")
-            for name in ended
-        ]  # fmt: skip
-        return Step(1.0, answers)
+            ended = self._under_way[name] == 3
+            found.append(Progress(name, ((1, None),), "length" if ended else None))
+            if ended:
+                del self._under_way[name]
+        return found
 
 
 def test_a_live_session_lets_later_requests_join() -> None:
-    found = list(under_load(Joining(), REQUESTS, _spec(rates=[2], requests=30), 0))
-    rows = _rows(found, "load-open-0")
-    assert len(rows) == 30
-    assert max(row["latency_s"] for row in rows) < 4.0 + 1e-9
+    session = Stepping()
+    spec = _spec(rates=[2000], clients=[3], requests=30, at_once=5)
+    found = list(under_load(session, REQUESTS, spec, 0))
+    for level in ("load-open-0", "load-closed-0"):
+        rows = _rows(found, level)
+        assert len(rows) == 30
+        assert all(row["tokens"] == 3 for row in rows)
+        assert all(0 < row["ttft_s"] <= row["latency_s"] for row in rows)
+        assert all(row["tpot_s"] > 0 for row in rows)
+    assert session.most == 5
     assert "join" in found[-1].detail["batching"]
+
+
+class Fixed(Stepping):
+    """A session that would be live, but not with this model."""
+
+    def live(self, slots: int, tokens: int) -> None:
+        return None
+
+    def generate(self, requests: Sequence[Request]) -> Sequence[Completion]:
+        return list(_session().generate(requests))
+
+
+def test_a_session_that_cannot_be_live_answers_in_batches() -> None:
+    found = list(under_load(Fixed(), REQUESTS, _spec(clients=[2], requests=4), 0))
+    assert "until the batch" in found[-1].detail["batching"]
 
 
 @pytest.mark.parametrize("bad", [{"rates": [0]}, {"rates": [float("nan")]}, {"clients": [0]},
