@@ -118,7 +118,7 @@ def _natural(sample: str) -> list[tuple[int, str]]:
 def _metrics(a: Scores, b: Scores) -> list[str]:
     if a.likelihood and b.likelihood:
         return ["perplexity", "bits_per_byte"]
-    shared = [metric for metric in a.by_sample if metric in b.by_sample]
+    shared = [metric for metric in a.metrics if metric in b.by_sample]
     return [metric for metric in shared if a.is_share(metric) and b.is_share(metric)]
 
 

@@ -37,6 +37,11 @@ class Scores:
         """Whether these are windows of predicted text rather than scored answers."""
         return "nll" in self.by_sample
 
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics that stand for themselves; a name with a dot is a part of another figure."""
+        return [metric for metric in self.by_sample if "." not in metric]
+
     def column(self, metric: str) -> dict[str, float]:
         """Return each sample's value, the mean of its answers'; empty where nobody has it."""
         values = self.by_sample.get(metric, {})

@@ -5,6 +5,8 @@ from __future__ import annotations
 NAMES = {
     "codebleu": "CodeBLEU",
     "bleu": "BLEU",
+    "corpus_bleu": "corpus BLEU",
+    "exact_match": "exact match",
     "passed": "pass@1",
     "parses": "answers that parse",
     "degenerate": "degenerate answers",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from weightcut.analysis.corpus_bleu import corpus_bleu
 from weightcut.analysis.frames import Scores, shared, stacked
 from weightcut.analysis.statistics import (
     RESAMPLES,
@@ -64,12 +65,15 @@ def summarize(scores: Scores, settings: Settings, *, baseline: bool) -> dict[str
     if scores.likelihood:
         return _summarize_likelihood(scores, settings, baseline=baseline)
     summary: dict[str, Any] = {"n": scores.samples, "answers": scores.answers}
-    for metric in scores.by_sample:
+    for metric in scores.metrics:
         column = np.array(list(scores.column(metric).values()))
         if scores.is_share(metric):
             summary[public_name(metric)] = share_interval(scores, metric, settings)
         else:
             summary[metric] = float(column.mean())
+    corpus = corpus_bleu(scores, settings.confidence, settings.seed)
+    if corpus:
+        summary["corpus_bleu"] = corpus
     answers = min(map(len, scores.by_sample.get("passed", {"": ()}).values()))
     for k in sorted({answers, *PASS_AT}):
         if 1 < k <= answers:

@@ -224,7 +224,7 @@ class _Study:
             metrics = (
                 ["perplexity", "bits_per_byte"]
                 if scores.likelihood
-                else [m for m in scores.by_sample if m in self.base[task].by_sample]
+                else [m for m in scores.metrics if m in self.base[task].by_sample]
             )
             kept[task] = {
                 public_name(metric): self._interval(

@@ -29,3 +29,22 @@ def sentence_bleu(reference: str, prediction: str) -> float:
 
     metric = BLEU(tokenize="none", force=True, effective_order=True)
     return float(metric.sentence_score(prediction, [reference]).score)
+
+
+def bleu_counts(reference: str, prediction: str) -> dict[str, float]:
+    """Return what a corpus BLEU adds up over pairs, in a task's values.
+
+    `bleu.matched.1` to `.4` and `bleu.total.1` to `.4` count n-grams, `bleu.length` and
+    `bleu.reference` tokens of the prediction and of the reference.
+    """
+    from sacrebleu.metrics.bleu import BLEU
+
+    metric = BLEU(tokenize="none", force=True)
+    found = metric.corpus_score([prediction], [[reference]])
+    orders = range(4)
+    return {
+        **{f"bleu.matched.{n + 1}": float(found.counts[n]) for n in orders},
+        **{f"bleu.total.{n + 1}": float(found.totals[n]) for n in orders},
+        "bleu.length": float(found.sys_len),
+        "bleu.reference": float(found.ref_len),
+    }

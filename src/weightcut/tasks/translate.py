@@ -12,7 +12,7 @@ from pydantic import Field
 
 from weightcut.data.datasets import dataset_folder, needed, read_text
 from weightcut.errors import BrokenInput, UsageError, missing_extra
-from weightcut.metrics.bleu import sentence_bleu
+from weightcut.metrics.bleu import bleu_counts, sentence_bleu
 from weightcut.metrics.code.ngrams import lexemes
 from weightcut.metrics.codebleu import codebleu
 from weightcut.metrics.degenerate import repetition
@@ -40,7 +40,8 @@ class Translate(Record):
     The prompt is INSTRUCTION through the model's chat template, the answer begun with a code fence;
     a model without one completes PLAIN. Extraction: weightcut.tasks.extract_braces. All likeness is
     of code tokens (words, numbers, operators), whatever the white space between them. BLEU is
-    sacrebleu's of one sentence, as a share; a corpus value is the mean over samples. A method is
+    sacrebleu's of one sentence, as a share; `corpus_bleu` in the results is that of all together. A
+    method is
     put into a class before it is parsed or compiled, since neither language knows methods without
     one. `compiles` is there for the embedded pairs, where a compiler is: see `notes`.
 
@@ -116,7 +117,7 @@ class Translate(Record):
         loops = repetition(completion.token_ids)
         cut = completion.finish_reason == "length"
         grammatical = bool(inner) and parses(whole(code, self.target), self.target)
-        values = {}
+        values = bleu_counts(" ".join(theirs), " ".join(ours))
         if not self.data and compiler_missing(self.target) is None:
             values["compiles"] = float(grammatical and compiles(code, self.target))
         return Scores(
