@@ -69,4 +69,9 @@ def _build(steps: Sequence[Step], checkpoint: Checkpoint) -> Prediction:
 def _profile(spec: StudySpec, single: float, batched: float) -> float:
     profile: Any = spec.profile
     several = sum(level for level in profile.concurrency if level > 1)
-    return float(profile.new_tokens * (profile.prompts * single + 2 * several * batched * 1.5))
+    load = profile.load
+    # At low rates requests are answered one by one, so that is what the load counts as.
+    alone = profile.prompts
+    if load is not None:
+        alone += load.requests * len((*load.rates, *load.clients))
+    return float(profile.new_tokens * (alone * single + 2 * several * batched * 1.5))
