@@ -122,3 +122,19 @@ def test_an_answer_of_another_name_or_none_fails(tmp_path: Path) -> None:
     task = Mbpp(data=_folder(tmp_path, ROWS))
     for text in ("", "def other(x): return x", "\0", "[DONE]"):
         assert task.score(task.items()[0], completion(text), chat=True).values["passed"] == 0
+
+
+def test_the_hubs_tables_give_the_same_tasks(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    (tmp_path / "tables" / "full").mkdir(parents=True)
+    for name, rows in (("test", ROWS[2:]), ("prompt", ROWS[:2])):
+        table = pa.Table.from_pylist(rows)
+        parquet.write_table(table, tmp_path / "tables" / "full" / f"{name}-0.parquet")
+    tables = Mbpp(data=str(tmp_path / "tables"), split="all")
+    assert tables.items() == Mbpp(data=_folder(tmp_path, ROWS), split="all").items()
+    (tmp_path / "tables" / "full" / "train-0.parquet").write_bytes(b"PAR1 no table")
+    with pytest.raises(BrokenInput, match="is no table"):
+        Mbpp(data=str(tmp_path / "tables"), split="all").items()
