@@ -74,7 +74,7 @@ def check(json_: Json = False) -> None:
         protections()
     except NotHere as error:
         chosen = f"{error}; {error.cure}"
-    languages = {language: missing(language) or "" for language in LANGUAGES}
+    languages: dict[str, str] = {language: missing(language) or "" for language in LANGUAGES}
     data: dict[str, Any] = {
         "usable": not chosen,
         "protections": [part.model_dump() for part in capabilities()],

@@ -30,8 +30,15 @@ def wrap(command: list[str], writable: Path, readable: Iterable[str]) -> list[st
     folder = Path(__file__).parent
     rights = [part for right in _RIGHTS for part in ("--cap-add", right)]
     user = ["--cap-drop", "ALL", *rights] if os.geteuid() == 0 else ["--unshare-user"]
-    paths = [*SYSTEM, str(interpreter), str(library), str(folder), *map(str, shared), *readable]
-    parents = {str(p) for path in (*paths, writable, *DEVICES) for p in Path(path).parents}
+    paths: list[str] = [
+        *SYSTEM,
+        str(interpreter),
+        str(library),
+        str(folder),
+        *map(str, shared),
+        *readable,
+    ]
+    parents = {str(p) for path in (*paths, str(writable), *DEVICES) for p in Path(path).parents}
     # Made on the way, they would be for root alone.
     folders = [part for path in sorted(parents - {"/"}) for part in ("--dir", path)]
     seen = [part for path in dict.fromkeys(paths) for part in ("--ro-bind-try", path, path)]

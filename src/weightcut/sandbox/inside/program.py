@@ -133,7 +133,7 @@ def _bar_doors() -> None:
     Code objects are made from source alone: bytecode made by hand can read any memory. So nothing
     is unmarshalled, compiled files neither.
     """
-    external: Any = importlib._bootstrap_external  # type: ignore[attr-defined]
+    external: Any = importlib._bootstrap_external
     external.cache_from_source = _no_cache
     del _imp.get_frozen_object
     sys.addaudithook(_door_hook(_natives()))
