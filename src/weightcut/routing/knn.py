@@ -38,7 +38,8 @@ class Neighbours:
 
     def predict(self, one: One) -> Floats:
         """Return every variant's expected quality."""
-        return self._mean((self.places @ one.place)[None, :])[0]
+        found: Floats = self._mean((self.places @ one.place)[None, :])[0]
+        return found
 
     def predict_many(self, encoded: Encoded) -> Floats:
         """Return the same for many prompts."""

@@ -48,7 +48,8 @@ class Rules:
     def predict(self, prompt: str) -> Floats:
         """Return every variant's expected quality."""
         text = ngrams.shorten(prompt)
-        return self._look_up(structure(text, ngrams.tokens(text))[None, :])[0]
+        found: Floats = self._look_up(structure(text, ngrams.tokens(text))[None, :])[0]
+        return found
 
     def predict_many(self, corpus: Corpus) -> Floats:
         """Return the same for many prompts."""
@@ -95,7 +96,8 @@ def restore(kind: str, state: State) -> Rules:
 def _points(kind: str, rows: Singles, least: Singles, votes: Singles) -> Singles:
     if kind == "length":
         return rows[:, NAMES.index("characters")]
-    return (_signs(rows, least) @ votes).astype(np.float32)
+    points: Singles = (_signs(rows, least) @ votes).astype(np.float32)
+    return points
 
 
 def _signs(rows: Singles, least: Singles) -> Singles:
@@ -109,4 +111,5 @@ def _votes(rows: Singles, least: Singles, lost: Floats) -> Singles:
     scale = np.sqrt((signs**2).sum(0) * (lost**2).sum())
     correlation = (signs * lost[:, None]).sum(0) / np.maximum(scale, 1e-12)
     beyond_chance = np.abs(correlation) > 2 / np.sqrt(len(rows))
-    return (np.sign(correlation) * beyond_chance).astype(np.float32)
+    votes: Singles = (np.sign(correlation) * beyond_chance).astype(np.float32)
+    return votes

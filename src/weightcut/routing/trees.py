@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,18 @@ from weightcut.routing.policy import Arrays, Floats
 
 _ROWS = 1_024
 _DEEPEST = 64
+
+
+class _Tree(NamedTuple):
+    """One tree: per node whether it is a leaf, its test, its children, its values [nodes, V]."""
+
+    leaf: Any
+    feature: Any
+    threshold: Any
+    left: Any
+    right: Any
+    value: Floats
+    depth: int
 
 
 @dataclass(frozen=True)
@@ -37,27 +49,25 @@ class Grove:
     depth: int
 
     @classmethod
-    def of(cls, trees: Sequence[Any], values: Sequence[Floats], base: Floats) -> Self:
-        """Flatten scikit-learn trees (their `tree_`), each with its nodes' values [nodes, V]."""
-        sizes = [tree.node_count for tree in trees]
-        roots = np.cumsum([0, *sizes])[:-1]
+    def of(cls, trees: Sequence[_Tree], base: Floats) -> Self:
+        """Put trees behind one another."""
+        roots = np.cumsum([0, *(len(tree.feature) for tree in trees)])[:-1]
         left, right, feature, threshold = [], [], [], []
         for root, tree in zip(roots, trees, strict=True):
-            leaf = tree.children_left < 0
-            itself = np.arange(tree.node_count)
-            left.append(np.where(leaf, itself, tree.children_left) + root)
-            right.append(np.where(leaf, itself, tree.children_right) + root)
-            feature.append(np.where(leaf, 0, tree.feature))
-            threshold.append(np.where(leaf, np.inf, tree.threshold))
+            itself = np.arange(len(tree.leaf))
+            left.append(np.where(tree.leaf, itself, tree.left) + root)
+            right.append(np.where(tree.leaf, itself, tree.right) + root)
+            feature.append(np.where(tree.leaf, 0, tree.feature))
+            threshold.append(np.where(tree.leaf, np.inf, tree.threshold))
         return cls(
             roots.astype(np.int32),
             np.concatenate(feature).astype(np.int32),
             _rounded_down(np.concatenate(threshold)),
             np.concatenate(left).astype(np.int32),
             np.concatenate(right).astype(np.int32),
-            np.concatenate(values).astype(np.float32),
+            np.concatenate([tree.value for tree in trees]).astype(np.float32),
             base.astype(np.float32),
-            max((tree.max_depth for tree in trees), default=0),
+            max(tree.depth for tree in trees),
         )
 
     def predict(self, one: One) -> Floats:
@@ -92,7 +102,16 @@ class Grove:
         """Return the trees of these arrays; ValueError where they do not fit."""
         whole = {n: arrays[n].astype(np.int32) for n in ("roots", "feature", "left", "right")}
         real = {n: arrays[n].astype(np.float32) for n in ("threshold", "value", "base")}
-        found = cls(**whole, **real, depth=int(arrays["depth"]))
+        found = cls(
+            roots=whole["roots"],
+            feature=whole["feature"],
+            threshold=real["threshold"],
+            left=whole["left"],
+            right=whole["right"],
+            value=real["value"],
+            base=real["base"],
+            depth=int(arrays["depth"]),
+        )
         nodes = len(found.feature)
         width = encoder.loadings.shape[1] + len(encoder.mean)
         fits = (
@@ -111,34 +130,45 @@ class Grove:
 
 
 class Boosted(Grove):
-    """Gradient boosting of small trees, one series a variant (Friedman 2002, stochastic)."""
+    """Gradient boosting of small trees, one series a variant (Friedman 2001), on histograms."""
 
     @classmethod
     def fit(cls, encoded: Encoded, quality: Floats, seed: int) -> Self:
         """Grow trees on the squared error: qualities need not be yes or no."""
-        from sklearn.ensemble import GradientBoostingRegressor
+        from sklearn.ensemble import HistGradientBoostingRegressor
 
         rows, variants = quality.shape
-        trees, values, base = [], [], quality.mean(0)
+        trees, base = [], quality.mean(0)
         for variant in range(variants):
-            model = GradientBoostingRegressor(
-                n_estimators=150,
-                learning_rate=0.05,
-                max_leaf_nodes=4 if rows < _FEW else 10,
-                max_depth=None,
-                min_samples_leaf=max(2, min(25, rows // 20)),
-                subsample=0.4,
-                max_features=0.15,
-                init="zero",
+            model = HistGradientBoostingRegressor(
+                max_iter=200,
+                learning_rate=0.04,
+                max_leaf_nodes=4 if rows < _FEW else 12,
+                min_samples_leaf=max(1, min(25, rows // 20)),
+                l2_regularization=10.0,
+                max_features=0.2,
+                early_stopping=False,
                 random_state=seed,
             )
             model.fit(encoded.dense, quality[:, variant] - base[variant])
-            for tree in model.estimators_[:, 0]:
-                value = np.zeros((tree.tree_.node_count, variants))
-                value[:, variant] = model.learning_rate * tree.tree_.value[:, 0, 0]
-                trees.append(tree.tree_)
-                values.append(value)
-        return cls.of(trees, values, base)
+            base[variant] += float(np.ravel(model._baseline_prediction)[0])
+            # There is no public way to a fitted tree; a test compares with the model's own predict.
+            for (grown,) in model._predictors:
+                nodes = grown.nodes
+                value = np.zeros((len(nodes), variants))
+                value[:, variant] = np.where(nodes["is_leaf"], nodes["value"], 0)
+                trees.append(
+                    _Tree(
+                        nodes["is_leaf"].astype(bool),
+                        nodes["feature_idx"],
+                        nodes["num_threshold"],
+                        nodes["left"].astype(np.int64),
+                        nodes["right"].astype(np.int64),
+                        value,
+                        int(nodes["depth"].max()),
+                    )
+                )
+        return cls.of(trees, base)
 
 
 class Forest(Grove):
@@ -153,9 +183,20 @@ class Forest(Grove):
             100, min_samples_leaf=5, max_depth=16, max_features=0.3, random_state=seed
         )
         model.fit(encoded.dense, quality)
-        trees = [tree.tree_ for tree in model.estimators_]
-        values = [tree.value[:, :, 0] / len(trees) for tree in trees]
-        return cls.of(trees, values, np.zeros(quality.shape[1]))
+        grown = [tree.tree_ for tree in model.estimators_]
+        trees = [
+            _Tree(
+                tree.children_left < 0,
+                tree.feature,
+                tree.threshold,
+                tree.children_left,
+                tree.children_right,
+                tree.value[:, :, 0] / len(grown),
+                tree.max_depth,
+            )
+            for tree in grown
+        ]
+        return cls.of(trees, np.zeros(quality.shape[1]))
 
 
 _FEW = 4_000

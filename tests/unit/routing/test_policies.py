@@ -23,6 +23,7 @@ from weightcut.routing.policy import (
     restore_policy,
 )
 from weightcut.routing.structure import NAMES, structure
+from weightcut.routing.trees import Boosted
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +137,27 @@ def test_scores_do_not_depend_on_the_hash_seed() -> None:
 def test_an_encoder_learns_nothing_from_labels_and_fits_tiny_tables() -> None:
     encoder = Encoder.fit(Corpus.of(["one prompt", "another prompt"]), 0)
     assert encoder.encode("prompt").topics.shape == (encoder.loadings.shape[1],)
+
+
+@pytest.mark.parametrize("rows", [30, 240])
+def test_flat_trees_predict_what_their_library_does(training: Training, rows: int) -> None:
+    """The boosted trees are read from where the library keeps them, which may change."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    fitted: list[HistGradientBoostingRegressor] = []
+    original = HistGradientBoostingRegressor.fit
+
+    def spy(self: HistGradientBoostingRegressor, *words: object) -> HistGradientBoostingRegressor:
+        fitted.append(self)
+        return original(self, *words)
+
+    part = Training(training.corpus.take(np.arange(rows)), training.quality[:rows])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HistGradientBoostingRegressor, "fit", spy)
+        flat = Boosted.fit(part.encoded, part.quality, 0)
+    means = part.quality.mean(0)
+    for variant, model in enumerate(fitted):
+        expected = model.predict(part.encoded.dense) + means[variant]
+        found = flat.predict_many(part.encoded)[:, variant]
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.std(found) > 0.01 or rows < 100
