@@ -11,7 +11,7 @@ from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
-from weightcut.errors import BrokenInput, NotHere
+from weightcut.errors import BrokenInput, NotHere, WeightcutError
 
 
 def load_causal_lm(
@@ -144,22 +144,17 @@ def _hushed(packed: bool) -> Iterator[None]:
 
 @contextmanager
 def _told_plainly(folder: Path) -> Iterator[None]:
-    """Turn whatever a loader raises on bad files into one plain error; memory and bugs pass."""
-    from huggingface_hub.errors import StrictDataclassError
-    from safetensors import SafetensorError
-
-    bad_files = (
-        OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, AssertionError,
-        ArithmeticError, SafetensorError, StrictDataclassError,
-    )  # fmt: skip
+    """Turn whatever a loader raises on bad files into one plain error; want of memory passes."""
     try:
         yield
+    except (WeightcutError, MemoryError):
+        raise
     except ImportError as error:
         raise NotHere(f"the model cannot be loaded: {error}", place=str(folder)) from error
-    except bad_files as error:
-        raise BrokenInput(f"the model cannot be loaded: {_line(error)}", place=str(folder)) from (
-            error
-        )
+    except Exception as error:  # there is no end to what broken files make loaders raise
+        raise BrokenInput(
+            f"the model cannot be loaded: {_line(error)}", place=str(folder)
+        ) from error
 
 
 def _line(error: BaseException) -> str:

@@ -212,6 +212,27 @@ def test_more_calibration_text_than_there_is_is_refused(llama, tmp_path):
         compress(GPTQ(windows=1_000_000, length=4096), llama, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"config_groups": {}}, "loaded"),
+        ({"config_groups": {"a": 5}}, "config_groups"),
+        ({"config_groups": {"a": {"targets": ["re:("], "weights": {"num_bits": 4}}}}, "subpattern"),
+        (
+            {"config_groups": {"a": {"targets": ["Linear"], "weights": {"num_bits": 99}}}},
+            "cannot be loaded",
+        ),
+    ],
+)
+def test_a_hostile_quantization_config_is_told_plainly(change, says, llama, tmp_path):
+    compress(RTN(), llama, tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    config["quantization_config"] |= change
+    (tmp_path / "out" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BrokenInput, match=says):
+        opened(tmp_path / "out")
+
+
 def test_rounding_streams_into_shards(llama, tmp_path, monkeypatch):
     from weightcut.compression import shards
 
