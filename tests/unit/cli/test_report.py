@@ -3,9 +3,12 @@ from __future__ import annotations
 import csv
 import fcntl
 import json
+import os
 import shutil
 import sqlite3
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -105,6 +108,16 @@ def test_a_broken_run_shows_what_was_written(damage: object, run: Path) -> None:
         read_run(run)
 
 
+def test_a_read_only_folder_is_read(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = SimpleNamespace(access=lambda *_: False, W_OK=os.W_OK)  # root may write anywhere
+    monkeypatch.setattr("weightcut.store.run_store.os", closed)
+    before = {path.name for path in run.iterdir()}
+    assert _invoke("report", run, "-f", "md", "-o", tmp_path / "out").exit_code == 0
+    assert {path.name for path in run.iterdir()} == before
+
+
 def test_a_run_at_work_is_told(run: Path) -> None:
     with (run / "run.lock").open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
@@ -170,8 +183,6 @@ def test_what_cannot_be_read_is_left_out_and_told(run: Path, tmp_path: Path) -> 
 def test_export_without_mlflow_says_what_to_install(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
-
     for name in ("mlflow", "mlflow.exceptions", "mlflow.tracking"):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr("weightcut.cli.export._KEPT", ("json",))
