@@ -82,7 +82,8 @@ def betting_p_values(losses: Floats, limit: float, delta: float) -> Floats:
     bets = np.sqrt(2 * math.log(1 / delta) / (n * before))
     bets = np.minimum(bets, 0.95 / (1 - limit)) if limit < 1 else np.zeros_like(bets)
     wealth = np.cumsum(np.log1p(-bets * (losses - limit)), axis=0)
-    return np.minimum(1.0, np.exp(-wealth.max(axis=0)))
+    p_values: Floats = np.minimum(1.0, np.exp(-wealth.max(axis=0)))
+    return p_values
 
 
 def choose(predicted: Floats, saved: Floats, allowances: Floats) -> Ints:

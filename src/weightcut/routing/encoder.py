@@ -101,8 +101,7 @@ class One:
         """The point on the sphere, for neighbours."""
         topics = self.topics / np.float32(np.sqrt(self.topics @ self.topics) + _EPSILON)
         both = np.concatenate([topics, np.float32(_STRUCTURE_WEIGHT) * self.structure[:SHAPE]])
-        found: Singles = both / np.float32(np.sqrt(both @ both) + _EPSILON)
-        return found
+        return np.asarray(both / np.float32(np.sqrt(both @ both) + _EPSILON), np.float32)
 
 
 @dataclass(frozen=True)

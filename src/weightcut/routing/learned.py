@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
 
+from weightcut.errors import missing_extra
 from weightcut.routing.encoder import Corpus, Encoded, Encoder, One
 from weightcut.routing.policy import Arrays, Floats, State, Training
 
@@ -71,6 +73,8 @@ class Learned:
 
 def fit(kind: str, training: Training) -> Learned:
     """Fit the heads of a policy; those that another policy of the same training has are shared."""
+    if find_spec("sklearn") is None:
+        raise missing_extra("scikit-learn", "router")
     for name in _heads_of(kind):
         if name not in training.heads:
             training.heads[name] = _class(name).fit(
