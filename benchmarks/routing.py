@@ -62,7 +62,7 @@ def apgr(table: Table, train: float) -> dict[str, Any]:
     began = time.process_time()
     found = evaluate(table, Settings(train=train, splits=5, seed=0))
     return {
-        "n": found["n"],
+        **{key: found[key] for key in ("n", "train", "test", "splits")},
         "policies": {
             name: {key: p[key] for key in ("apgr", "cpt", "promise") if key in p}
             for name, p in found["policies"].items()

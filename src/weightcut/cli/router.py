@@ -160,9 +160,10 @@ def _show(result: dict[str, Any]) -> None:
 
     from weightcut.reports.routing import HEADINGS, table_rows
 
-    n, console = result["n"], Console(highlight=False)
+    console = Console(highlight=False)
     shown = RichTable(
-        title=f"{n['splits']} splits, {n['train']} prompts learnt from, {n['test']} tested",
+        title=f"{result['splits']} splits, {result['train']} prompts learnt from, "
+        f"{result['test']} tested",
         title_justify="left",
     )
     for heading in HEADINGS:

@@ -74,13 +74,14 @@ def _percent(value: float | None) -> str:
 
 
 def _facts(result: Mapping[str, Any]) -> list[str]:
-    n = result["n"]
-    variants = [f"{v['name']} (cost {v['cost']:.4g}, quality {v['quality']:.3f})"
-                for v in result["variants"]]  # fmt: skip
+    variants = [
+        f"{name} (cost {result['costs'][name]:.4g}, quality {result['qualities'][name]:.3f})"
+        for name in result["variants"]
+    ]
     return [
         *result["says"],
-        f"{n['prompts']} prompts; {n['splits']} random splits into {n['train']} to learn from and "
-        f"{n['test']} to test on; prompts of the same words are never on both sides.",
+        f"{result['n']} prompts; {result['splits']} random splits into {result['train']} to learn "
+        f"from and {result['test']} to test on; prompts of the same words are never on both sides.",
         f"Variants, the cheapest first: {', '.join(variants)}.",
         *result["warnings"],
     ]

@@ -265,11 +265,15 @@ def _summary(
                 "quality": _mean_of([c.quality for c in r.curves]),
                 "cost": _mean_of([c.cost for c in r.curves]),
             }
-    means = zip(table.variants, table.costs, table.quality.mean(0), strict=True)
     result: dict[str, Any] = {
         "policies": found,
-        "n": {"prompts": len(table), "train": trained, "test": tested, "splits": settings.splits},
-        "variants": [{"name": name, "cost": float(c), "quality": float(q)} for name, c, q in means],
+        "n": len(table),
+        "variants": list(table.variants),
+        "costs": dict(zip(table.variants, map(float, table.costs), strict=True)),
+        "qualities": dict(zip(table.variants, map(float, table.quality.mean(0)), strict=True)),
+        "train": trained,
+        "test": tested,
+        "splits": settings.splits,
         "keep": settings.keep,
         "confidence": settings.confidence,
         "seed": settings.seed,
@@ -292,7 +296,10 @@ def _mean_of(rows: Sequence[Floats]) -> list[float]:
 
 def in_words(result: dict[str, Any], policies: Sequence[str]) -> list[str]:
     """Return whether routing pays, and why not where it does not."""
-    cheapest, full = result["variants"][0], result["variants"][-1]
+    cheapest, full = (
+        {"name": name, "cost": result["costs"][name], "quality": result["qualities"][name]}
+        for name in (result["variants"][0], result["variants"][-1])
+    )
     keep, found = result["keep"], result["policies"]
     if full["cost"] <= cheapest["cost"]:
         return ["Routing does not pay: all variants cost the same."]

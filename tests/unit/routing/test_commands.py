@@ -53,7 +53,7 @@ def test_evaluate_prints_json_and_writes_the_report(outcomes: Path, tmp_path: Pa
         "--policy", "linear", "--policy", "rules", "-o", str(out), "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["n"]["train"] == 120
+    assert json.loads(done.stdout)["train"] == 120
     assert (out / "routing.html").is_file()
 
 

@@ -34,8 +34,8 @@ def test_it_has_the_documented_form(result: dict) -> None:
         assert set(found["cpt"]) == {"50", "80", "95"}
         assert isinstance(found["aiq"], float)
         assert isinstance(found["cost_saved_at_kept_quality"], float)
-    assert result["n"] == {"prompts": 300, "train": 210, "test": 90, "splits": 2}
-    assert [v["name"] for v in result["variants"]] == ["v0", "v1", "v2"]
+    assert [result[key] for key in ("n", "train", "test", "splits")] == [300, 210, 90, 2]
+    assert result["variants"] == ["v0", "v1", "v2"]
     json.dumps(result, allow_nan=False)
 
 
@@ -52,8 +52,7 @@ def test_the_same_seed_gives_the_same_figures(result: dict) -> None:
 
 
 def test_the_report_has_words_table_and_chart(result: dict, tmp_path: Path) -> None:
-    hostile = json.loads(json.dumps(result))
-    hostile["variants"][0]["name"] = "<script>|x"
+    hostile = json.loads(json.dumps(result).replace("v0", "<script>|x"))
     paths = write(hostile, tmp_path / "report")
     assert [p.name for p in paths] == ["routing.md", "routing.html", "routing.svg"]
     markdown, page, picture = (p.read_text() for p in paths)

@@ -40,7 +40,7 @@ def cost_quality(result: Mapping[str, Any], width: int = 620, height: int = 380)
             ),
         )
     )
-    kept = result["keep"] * result["variants"][-1]["quality"]
+    kept = result["keep"] * result["qualities"][result["variants"][-1]]
     target = (
         alt.Chart(alt.InlineData(values=[{"quality": kept}]))
         .mark_rule(style="margin")
