@@ -21,6 +21,8 @@ from weightcut.routing.server.upstreams.text_stream import TextStream
 from weightcut.routing.server.upstreams.upstream import CallRefused, PromptTooLong, UpstreamError
 
 _REMEMBERED = 128
+_REST_S = 5.0
+"""Seconds between tries to open an engine that does not start."""
 _ALIVE_S = 5.0
 """Seconds of waiting after which it is told whether the engine does anything at all."""
 _LONG = 16_384
@@ -51,6 +53,8 @@ class LocalEngine:
         self._encoded: OrderedDict[str, Rendered] = OrderedDict()
         self._tokenizer: Tokenizer | None = None
         self._process: EngineProcess | None = None
+        self._starting = asyncio.Lock()
+        self._reviving: asyncio.Task[None] | None = None
 
     def describe(self) -> str:
         """Return what it is."""
@@ -72,6 +76,7 @@ class LocalEngine:
         """Yield the answer in pieces; its slot is freed when this is closed."""
         process = self._process
         if process is None or process.broken is not None:
+            self._revive()
             raise UpstreamError("server", f"the engine of {self.name} does not run")
         if call.logprobs is not None and not process.ready["batches"]:
             raise CallRefused(f"the engine of {self.name} gives no log-probabilities")
@@ -86,15 +91,16 @@ class LocalEngine:
 
     async def healthy(self) -> bool:
         """Return whether the engine runs; one that broke is opened anew."""
-        if self._process is not None and self._process.broken is None:
+        async with self._starting:
+            if self._process is not None and self._process.broken is None:
+                return True
+            try:
+                await self._end()
+                await self.start()
+            except WeightcutError as error:
+                logs.say("engine does not start", level=40, upstream=self.name, error=str(error))
+                return False
             return True
-        try:
-            await self.close()
-            await self.start()
-        except WeightcutError as error:
-            logs.say("engine does not start", level=40, upstream=self.name, error=str(error))
-            return False
-        return True
 
     async def prompt_tokens(self, call: Call) -> int | None:
         """Return how many tokens the prompt has."""
@@ -102,6 +108,21 @@ class LocalEngine:
 
     async def close(self) -> None:
         """End the process; answers in the making are lost."""
+        if self._reviving is not None:
+            self._reviving.cancel()
+            await asyncio.gather(self._reviving, return_exceptions=True)
+        await self._end()
+
+    def _revive(self) -> None:
+        """Open the engine anew, in the background: with few requests no breaker would open."""
+        if self._reviving is None or self._reviving.done():
+            self._reviving = asyncio.create_task(self._open_later())
+
+    async def _open_later(self) -> None:
+        if not await self.healthy():
+            await asyncio.sleep(_REST_S)
+
+    async def _end(self) -> None:
         if self._process is not None:
             await self._process.close()
             self._process = None
