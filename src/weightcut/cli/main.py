@@ -11,6 +11,7 @@ from weightcut.cli import (
     aggregate,
     compare,
     compress,
+    doctor,
     evaluate,
     export,
     methods,
@@ -42,6 +43,7 @@ app.command("aggregate")(aggregate.aggregate)
 app.command("export")(export.export)
 app.command("compress")(compress.compress)
 app.command("methods")(methods.methods)
+app.command("doctor")(doctor.doctor)
 app.command("evaluate")(evaluate.evaluate)
 app.command("profile")(profile.profile)
 app.command("compare")(compare.compare)

@@ -36,15 +36,20 @@ def methods(
 
 def _row(name: str) -> dict[str, Any]:
     """Return what there is to know of a method, as plain data."""
-    from weightcut.hardware.fits import check
+    from weightcut.hardware.verdicts import best, devices, part
 
     try:
         method = registry.load("method", name)
     except ImportError as error:
-        return {"name": name, "runs_here": False, "reason": f"it cannot be imported: {error}"}
+        return {
+            "name": name,
+            "runs_here": False,
+            "verdict": "not-here",
+            "reason": f"it cannot be imported: {error}",
+        }
     made, said = method(), inspect.getdoc(method) or ""
     needs = made.requirements()
-    reason = check(needs)
+    judged = best(part("method", name, method), devices())
     return {
         "name": name,
         "summary": said.partition("\n\n")[0].replace("\n", " "),
@@ -62,8 +67,9 @@ def _row(name: str) -> dict[str, Any]:
         "extra": needs.extra or None,
         "paper": _link(method.paper),
         "settings": _settings(method),
-        "runs_here": reason is None,
-        "reason": reason,
+        "runs_here": judged.verdict != "not-here",
+        "verdict": judged.verdict,
+        "reason": judged.worst[0].reason if judged.verdict != "works" else None,
     }
 
 
@@ -114,12 +120,9 @@ def _list(rows: list[dict[str, Any]]) -> None:
             needs = f"; needs {', '.join(row['needs'])}" if row["needs"] else ""
             typer.echo(f"{row['name']:<{_INDENT - 2}}  {formats}{needs}")
             typer.echo(f"{'':{_INDENT}}{row['summary']}")
-        if not row["runs_here"]:
-            typer.secho(
-                f"{row['name'] if 'summary' not in row else '':<{_INDENT}}"
-                f"not here: {row['reason']}",
-                fg="yellow",
-            )
+        if row["reason"]:
+            left = row["name"] if "summary" not in row else ""
+            typer.secho(f"{left:<{_INDENT}}{_verdict(row)}", fg="yellow")
     here = sum(row["runs_here"] for row in rows)
     typer.echo(f"{here} of {len(rows)} methods can run here. Settings: weightcut methods NAME")
 
@@ -140,4 +143,10 @@ def _show(row: dict[str, Any]) -> None:
         typer.echo(f'brought by: pip install "weightcut[{row["extra"]}]"')
     if row["paper"]:
         typer.echo(f"source: {row['paper']}")
-    typer.echo("can run here" if row["runs_here"] else f"not here: {row['reason']}")
+    typer.echo(_verdict(row))
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    if not row["runs_here"]:
+        return f"not here: {row['reason']}"
+    return f"works here but slowly: {row['reason']}" if row["reason"] else "can run here"

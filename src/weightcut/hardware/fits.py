@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Protocol
 
 from weightcut import settings
 from weightcut.hardware import probe
+
+NEEDS_GPU = "it needs a GPU"
 
 
 class Needs(Protocol):
@@ -36,20 +39,33 @@ def check(needs: Needs, parameters: int | None = None) -> str | None:
     Packages are looked for, not imported. Memory and disk (of the cache folder) are checked where
     the model's number of weights is given.
     """
-    if missing := [package for package in needs.packages if not _installed(package)]:
-        cure = f' (pip install "weightcut[{needs.extra}]")' if needs.extra else ""
-        return f"the package {missing[0]!r} is not installed{cure}"
+    if missing := missing_package(needs.packages, needs.extra):
+        return missing
     if needs.gpu and not probe.gpus():
-        return "it needs a GPU and this machine has none"
+        return f"{NEEDS_GPU} and this machine has none"
     if parameters is None:
         return None
     memory = needs.base_memory + needs.memory_per_weight * parameters
     if memory > (there := probe.memory_available()):
-        return f"it needs about {_gb(memory)} of memory and {_gb(there)} are available"
+        return f"it needs about {gigabytes(memory)} of memory and {gigabytes(there)} are available"
     disk = needs.disk_per_weight * parameters
     if disk > (free := probe.disk_free(settings.home())):
-        return f"it needs about {_gb(disk)} of disk and {_gb(free)} are free"
+        return f"it needs about {gigabytes(disk)} of disk and {gigabytes(free)} are free"
     return None
+
+
+def missing_package(packages: Iterable[str], extra: str) -> str | None:
+    """Return which package is not installed, with the command that brings it; None if all are."""
+    for package in packages:
+        if not _installed(package):
+            cure = f" ({pip_install(extra)})" if extra else ""
+            return f"the package {package!r} is not installed{cure}"
+    return None
+
+
+def pip_install(extra: str) -> str:
+    """Return the command that installs an extra of weightcut."""
+    return f'pip install "weightcut[{extra}]"'
 
 
 def _installed(package: str) -> bool:
@@ -59,5 +75,6 @@ def _installed(package: str) -> bool:
         return False
 
 
-def _gb(size: float) -> str:
+def gigabytes(size: float) -> str:
+    """Return bytes as `1.2 GB`."""
     return f"{size / 1e9:.1f} GB"

@@ -54,7 +54,10 @@ def resolve(reference: str, progress: Progress = _silent) -> Checkpoint:
 
 
 def cached(reference: str) -> Checkpoint | None:
-    """Return a bundled model's checkpoint if it is in the cache and intact, else None."""
+    """Return a bundled or pinned hub model's checkpoint if it is in the cache and intact."""
+    if reference.startswith("hub:"):
+        asked = hub.parse(reference)
+        return _read(_hub_folder(asked), reference) if asked.pinned else None
     folder = _bundled_folder(reference, BUNDLED[reference])
     return _read(folder, reference)
 

@@ -35,7 +35,8 @@ def test_every_registered_method_is_listed_with_all_there_is_to_know() -> None:
         assert row["engines"], name
         assert all(one["description"] for one in row["settings"]), name
         assert row["paper"] is None or row["paper"].startswith("https://"), name
-        assert (row["reason"] is None) == row["runs_here"], name
+        assert row["runs_here"] == (row["verdict"] != "not-here"), name
+        assert (row["reason"] is None) == (row["verdict"] == "works"), name
 
 
 def test_what_is_said_is_so() -> None:
