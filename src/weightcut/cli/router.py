@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,8 +87,6 @@ def fit(
         # `weightcut serve` finds there who answers.
         facts = {"run": str(source.resolve()), "cost_unit": "seconds"}
         router = replace(router, trained={**router.trained, **facts})
-    if source.is_dir():  # `weightcut serve` then finds the variants without being told
-        router = replace(router, trained={**router.trained, "run": str(source.resolve())})
     write_router(router, out)
     if json_:
         print_json(
