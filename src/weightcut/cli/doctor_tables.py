@@ -121,28 +121,31 @@ def _telling(judgement: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _recipes(console: Console, report: dict[str, Any]) -> None:
-    model, rows = report["model"], report["recipes"]
-    cpu = report["devices"][0]["name"]
+    model, rows, labels = report["model"], report["recipes"], _labels(report["devices"])
     console.print()
     console.rule(f"Recipes for {escape(model['reference'])}, best first", align="left")
     console.print(f"{model['parameters'] / 1e6:,.1f} M weights ({model['counted']})")
+    there = [
+        f"{size(one['memory_bytes'])} on {labels[one['name']]}"
+        for one in report["devices"]
+        if one["memory_bytes"] is not None
+    ]
+    console.print(escape(f"memory there: {', '.join(there)}"))
     fitting = [row for row in rows if row["fits"]]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("recipe", no_wrap=True)
-    for heading in ("engine", "on"):
-        table.add_column(heading)
-    for heading in ("weights", "in memory", "there"):
+    table.add_column("engine", no_wrap=True)
+    table.add_column("on", overflow="fold")
+    for heading in ("weights", "in memory"):
         table.add_column(heading, justify="right")
     table.add_column("verdict")
     for row in fitting[:_MOST]:
-        there = size(row["available_bytes"]) if row["available_bytes"] is not None else "?"
         table.add_row(
             escape(row["recipe"] or "as it is"),
             escape(row["engine"]),
-            "CPU" if row["device"] == cpu else escape(row["device"]),
+            escape(labels[row["device"]]),
             size(row["weight_bytes"]),
             size(row["memory_bytes"]),
-            there,
             _WORDS[row["verdict"]],
         )
     if fitting:
@@ -155,8 +158,7 @@ def _recipes(console: Console, report: dict[str, Any]) -> None:
     if tight:
         console.print("\nToo large here:")
         for row in tight[:_MOST]:
-            where = "CPU" if row["device"] == cpu else row["device"]
-            name = f"{row['recipe'] or 'as it is'} ({row['engine']}, {where})"
+            name = f"{row['recipe'] or 'as it is'} ({row['engine']}, {labels[row['device']]})"
             console.print(Padding(escape(f"{name}: {row['reason']}"), (0, 0, 0, 2)))
         if len(tight) > _MOST:
             console.print(f"  ... and {len(tight) - _MOST} more (--json)")
@@ -165,6 +167,15 @@ def _recipes(console: Console, report: dict[str, Any]) -> None:
         "does to quality is not predicted: measure it with `weightcut run`.",
         style="dim",
     )
+
+
+def _labels(devices: list[dict[str, Any]]) -> dict[str, str]:
+    """Return what to call each device in a narrow column."""
+    only = len(devices) == 2
+    return {
+        one["name"]: "CPU" if one["kind"] == "cpu" else "GPU" if only else one["name"]
+        for one in devices
+    }
 
 
 def _software(console: Console, report: dict[str, Any]) -> None:
