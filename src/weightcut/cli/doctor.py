@@ -59,7 +59,7 @@ def examine(reference: str | None, card: Card | None) -> dict[str, Any]:
     reason = native.missing()
     return {
         "machine": probe.machine(),
-        "card": card.model_dump(mode="json") if card else None,
+        "card": card.model_dump(mode="json", exclude={"capability"}) if card else None,
         "devices": [_device(one) for one in available],
         "parts": [
             {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,3 +108,14 @@ def test_it_imports_no_library_that_compresses_or_runs_models() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_example_of_the_docs_has_the_keys_of_today() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "doctor.md").read_text()
+    example = json.loads(text.partition("```json\n")[2].partition("```")[0])
+    found = report("--gpu", "Tesla M40", "--model", "7B")
+    assert list(example) == list(found)
+    assert set(example["parts"][0]["verdicts"][0]) == set(found["parts"][0]["verdicts"][0])
+    for one in ("devices", "recipes"):
+        assert list(example[one][0]) == list(found[one][0])
+    assert example["card"] == found["card"]
