@@ -46,6 +46,7 @@ class Device(Record):
     flags: frozenset[str] = frozenset()
     architecture: str = ""
     torch: Literal["cpu", "cuda"] = "cuda"
+    driver: int | None = Field(None, description="the driver's major version; None: not known")
 
 
 class Parts(Record):
@@ -86,6 +87,7 @@ class Where(Record):
     lacks: tuple[str, ...] = Field((), description="CPU flags of which none is there")
     architecture: str | None = None
     torch: Literal["cpu", "cuda"] | None = None
+    driver_below: int | None = None
 
     def hold(self, device: Device) -> bool:
         """Return whether a device is one of these; one of unknown capability is not."""
@@ -98,6 +100,10 @@ class Where(Record):
             and not device.flags & set(self.lacks)
             and self.architecture in (None, device.architecture)
             and self.torch in (None, device.torch)
+            and (
+                self.driver_below is None
+                or (device.driver is not None and device.driver < self.driver_below)
+            )
         )
 
 
@@ -120,9 +126,8 @@ class Rule(Record):
 
     def said_of(self, device: Device) -> str:
         """Return the reason with the device's own numbers put in."""
-        return self.reason.replace(
-            "{capability}", ".".join(map(str, device.capability or ("unknown",)))
-        )
+        known = ".".join(map(str, device.capability or ("unknown",)))
+        return self.reason.replace("{capability}", known).replace("{driver}", str(device.driver))
 
 
 class _Rules(Record):

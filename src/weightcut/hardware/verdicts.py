@@ -104,6 +104,7 @@ def devices(card: Card | None = None) -> tuple[Device, ...]:
             bandwidth=known.bandwidth_gbs * 1e9 if (known := like(gpu["name"])) else None,
             capability=capability(gpu["compute_capability"]),
             torch=build,
+            driver=_major(gpu["driver"]),
         )
         for gpu in here["gpus"]
     ]
@@ -153,6 +154,11 @@ def _seen(part: Part, device: Device) -> list[Finding]:
         reason = "the driver does not tell its compute capability, so little can be said"
         found.append(Finding(verdict="works", reason=reason))
     return found
+
+
+def _major(driver: str) -> int | None:
+    major = driver.partition(".")[0]
+    return int(major) if major.isascii() and major.isdigit() else None
 
 
 def _torch_version() -> str:

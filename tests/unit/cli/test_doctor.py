@@ -83,6 +83,7 @@ def test_gpus_of_this_machine_are_judged_as_the_driver_tells_them(
     text = run("--model", "7B")
     assert "[red]Odd" in text
     assert "driver 550.54.15" in text
+    assert "version 580 of the driver or a newer one; this is 550" in json.dumps(found)
 
 
 def test_what_is_missing_is_told_and_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:

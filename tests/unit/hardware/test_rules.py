@@ -26,7 +26,8 @@ CPUS = [
     Device(kind="cpu", name="arm", architecture="aarch64", flags=frozenset({"asimd"})),
 ]
 UNUSED_GPU = GPUS[-1].model_copy(update={"torch": "cpu"})
-EVERYWHERE = [*GPUS, *CPUS, UNUSED_GPU]
+OLD_DRIVER = GPUS[-1].model_copy(update={"driver": 550})
+EVERYWHERE = [*GPUS, *CPUS, UNUSED_GPU, OLD_DRIVER]
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.id)
