@@ -9,8 +9,8 @@ quickstart: install
 	$(BIN)/weightcut run quickstart --out runs/quickstart
 
 test: install-dev
-	$(BIN)/ruff check src tests benchmarks examples
-	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples tools
+	$(BIN)/ruff format --check src tests benchmarks examples tools
 	$(BIN)/mypy
 	$(BIN)/python -m pip check
 	$(BIN)/python -m pytest

@@ -6,7 +6,8 @@
 All contestants get the same prompts as token ids (the task's own, through the chat template),
 and decode greedily up to --max-new-tokens. Each runs in a process of its own, one after the other;
 loading and a short warm-up are not counted. Static batches hold --batch sequences, our engines as
-many as they hold by themselves, or --max-batch. The static contestant is `model.generate` of transformers on left-padded batches of prompts sorted by length.
+many as they hold by themselves, or --max-batch. The static contestant is `model.generate` of
+transformers on left-padded batches of prompts sorted by length.
 """
 
 from __future__ import annotations
