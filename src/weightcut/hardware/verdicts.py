@@ -102,7 +102,7 @@ def devices(card: Card | None = None) -> tuple[Device, ...]:
             name=gpu["name"],
             memory=gpu["memory_bytes"],
             bandwidth=known.bandwidth_gbs * 1e9 if (known := like(gpu["name"])) else None,
-            capability=capability(gpu["compute_capability"]),
+            capability=_capability(gpu["compute_capability"]),
             torch=build,
             driver=_major(gpu["driver"]),
         )
@@ -154,6 +154,11 @@ def _seen(part: Part, device: Device) -> list[Finding]:
         reason = "the driver does not tell its compute capability, so little can be said"
         found.append(Finding(verdict="works", reason=reason))
     return found
+
+
+def _capability(text: str | None) -> tuple[int, int] | None:
+    found = capability(text)
+    return found if isinstance(found, tuple) else None
 
 
 def _major(driver: str) -> int | None:

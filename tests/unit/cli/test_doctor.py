@@ -22,7 +22,7 @@ H100 = {
     "compute_capability": "9.0",
     "driver": "550.54.15",
 }
-ODD = {"name": "[red]Odd", "memory_bytes": None, "compute_capability": None, "driver": "470.1"}
+ODD = {"name": "[red]Odd", "memory_bytes": None, "compute_capability": "new", "driver": "[N/A]"}
 
 
 def run(*words: str) -> str:
