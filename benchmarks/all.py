@@ -1,4 +1,10 @@
-"""Run every benchmark and write docs/benchmarks.md: python benchmarks/all.py [--quick]."""
+"""Run the benchmarks that need no data but the project's, and print their tables.
+
+    python benchmarks/all.py [--quick] [--pairs PAIRS.jsonl --peer-python PYTHON]
+
+With --pairs, CodeBLEU is timed too (see benchmarks/codebleu.py). What is worth keeping goes into
+docs/benchmarks.md, with date and machine.
+"""
 
 from __future__ import annotations
 
@@ -11,34 +17,32 @@ from pathlib import Path
 from weightcut.hardware.probe import machine
 
 HERE = Path(__file__).parent
-SCRIPTS = {
-    "generate.py": "The whole HumanEval generation: transformers' own batches, our engines",
-    "sandbox.py": "Running untrusted programs",
-    "codebleu.py": "CodeBLEU",
-}
-QUICK = {"generate.py": ["--limit", "16"]}
+GENERATION = "The whole HumanEval generation: transformers' own batches, our engines"
 
 
 def main() -> None:
-    """Run the scripts one after another and write what they print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run the scripts one after another and print what they print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small inputs, for a first look")
-    parser.add_argument("--out", type=Path, default=HERE.parent / "docs" / "benchmarks.md")
+    parser.add_argument("--pairs", help="pairs of code for CodeBLEU")
+    parser.add_argument("--peer-python", help="interpreter that has the package codebleu")
     arguments = parser.parse_args()
-    here = machine()
-    parts = [
-        "# Benchmarks\n",
-        "Printed by `python benchmarks/all.py`; ratios are within one run on one machine.\n",
-        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {here['cpu']}, {here['cores']} cores, "
-        f"{here['memory_bytes'] / 2**30:.0f} GiB, Python {here['python']}.\n",
+    scripts = [
+        (GENERATION, "generate.py", ["--limit", "16"] if arguments.quick else []),
+        ("Running untrusted programs", "sandbox.py", []),
     ]
-    for script, title in SCRIPTS.items():
-        more = QUICK.get(script, []) if arguments.quick else []
-        command = [sys.executable, str(HERE / script), *more]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        shown = " ".join(["python", f"benchmarks/{script}", *more])
-        parts.append(f"## {title}\n\n`{shown}`\n\n{done.stdout.strip()}\n")
-    arguments.out.write_text("\n".join(parts))
+    if arguments.pairs:
+        peer = ["--peer-python", arguments.peer_python] if arguments.peer_python else []
+        scripts.append(("CodeBLEU", "codebleu.py", [arguments.pairs, *peer]))
+    here = machine()
+    print(
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {here['cpu']}, {here['cores']} cores, "
+        f"{here['memory_bytes'] / 2**30:.0f} GiB, Python {here['python']}.",
+        flush=True,
+    )
+    for title, script, more in scripts:
+        print(f"\n## {title}\n\n`python benchmarks/{' '.join([script, *more])}`\n", flush=True)
+        subprocess.run([sys.executable, str(HERE / script), *more], check=True)
 
 
 if __name__ == "__main__":

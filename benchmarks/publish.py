@@ -35,6 +35,7 @@ def main() -> None:
 def section(results: Results) -> str:
     """Return the README's section on a run."""
     machine = results.machine
+    gpus = ", ".join(gpu["name"] for gpu in machine["gpus"]) or "no GPU"
     table = tables.overview(results)
     rows = [" | ".join(escape(column.label) for column in table.columns)]
     rows.append(" | ".join("---" for _ in table.columns))
@@ -42,7 +43,7 @@ def section(results: Results) -> str:
     return "\n".join(
         [
             f"On {machine['cpu']}, {machine['cores']} cores, "
-            f"{machine['memory_bytes'] / 2**30:.0f} GiB, no GPU:\n",
+            f"{machine['memory_bytes'] / 2**30:.0f} GiB, {gpus}:\n",
             *(f"| {row} |" for row in rows),
             f"\n> {summary(results)}\n",
             "![Quality against latency](docs/images/quickstart-latency.svg)\n\n",
