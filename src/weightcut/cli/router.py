@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from weightcut.cli.output import errors, print_json
 from weightcut.errors import UsageError
 
 if TYPE_CHECKING:
+    from weightcut.routing.runs import Outcomes
     from weightcut.routing.table import Table
 
 app = typer.Typer(
@@ -29,6 +30,15 @@ Quality = Annotated[
 ]
 Keep = Annotated[float, typer.Option(help="Share of the full model's mean quality to keep.")]
 Confidence = Annotated[float, typer.Option(help="Confidence of the promise that it is kept.")]
+Only = Annotated[
+    list[str] | None, typer.Option(help="Only this variant; repeatable. All without it.")
+]
+Full = Annotated[
+    str | None,
+    typer.Option(
+        help="The full model that promises are about; default: a run's baseline, else the dearest."
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of splits and of learning.")]
 
 
@@ -47,7 +57,7 @@ def table(
     """
     from weightcut.routing.table import write_table
 
-    rows = _run_rows(run, quality)
+    rows, baseline, notes = _run_outcomes(run, quality)
     if out is None and not json_:
         out = Path("outcomes.csv")
     if out is not None:
@@ -55,8 +65,10 @@ def table(
     if json_:
         print_json({"rows": len(rows), "table": str(out)} if out else rows)
         return
+    _warn(notes)
     variants = sorted({row["variant"] for row in rows})
     typer.echo(f"{len(rows)} rows, variants {', '.join(variants)}: {out}")
+    typer.echo(f"the study's baseline is {baseline}: give --full {baseline} to fit and evaluate")
 
 
 @app.command("fit")
@@ -65,6 +77,8 @@ def fit(
     out: Annotated[Path, typer.Option("--out", "-o", help="A new folder for the router.")],
     quality: Quality = None,
     policy: Annotated[str, typer.Option(help="How to predict; see `router evaluate`.")] = "blend",
+    only: Only = None,
+    full: Full = None,
     keep: Keep = 0.95,
     confidence: Confidence = 0.95,
     seed: Seed = 0,
@@ -78,7 +92,7 @@ def fit(
     from weightcut.routing.fit import fit_router
 
     check_new(out)
-    outcomes = _outcomes(source, quality)
+    outcomes = _outcomes(source, quality, only, full)
     with _progress(json_) as say:
         router = fit_router(
             outcomes, policy, keep, confidence, seed, lambda phrase: say(phrase, None)
@@ -123,6 +137,8 @@ def evaluate(
     policy: Annotated[
         list[str] | None, typer.Option(help="Only this policy; repeatable. All without it.")
     ] = None,
+    only: Only = None,
+    full: Full = None,
     keep: Keep = 0.95,
     confidence: Confidence = 0.95,
     out: Annotated[
@@ -137,7 +153,7 @@ def evaluate(
     from weightcut.routing.evaluate import Settings, default_policies
     from weightcut.routing.evaluate import evaluate as run_evaluation
 
-    outcomes = _outcomes(source, quality)
+    outcomes = _outcomes(source, quality, only, full)
     settings = Settings(train, splits, seed, keep, confidence)
     policies = tuple(dict.fromkeys(policy)) if policy else default_policies(outcomes)
     with _progress(json_) as say:
@@ -175,24 +191,27 @@ def _show(result: dict[str, Any]) -> None:
         console.print(line, markup=False)
 
 
-def _outcomes(source: Path, quality: str | None) -> Table:
+def _outcomes(source: Path, quality: str | None, only: list[str] | None, full: str | None) -> Table:
     from weightcut.routing.table import build_table, read_table
 
     if not source.is_dir():
-        return read_table(source, quality or "quality")
-    rows = _run_rows(source, quality)
-    return build_table(((f"row {n}", row) for n, row in enumerate(rows, 1)), str(source))
+        return read_table(source, quality or "quality").narrowed(only or (), full)
+    rows, baseline, notes = _run_outcomes(source, quality)
+    found = build_table(((f"row {n}", row) for n, row in enumerate(rows, 1)), str(source))
+    found = replace(found, warnings=(*notes, *found.warnings))
+    known = baseline if baseline in found.variants else None
+    return found.narrowed(only or (), full or known)
 
 
-def _run_rows(run: Path, quality: str | None) -> list[dict[str, Any]]:
-    from weightcut.routing.runs import run_rows
+def _run_outcomes(run: Path, quality: str | None) -> Outcomes:
+    from weightcut.routing.runs import run_outcomes
     from weightcut.store.run_store import RunStore
 
     if not run.is_dir():
         raise UsageError("no such folder", place=str(run), cure="name a run folder")
     store = RunStore.open(run)
     try:
-        return run_rows(store, quality)
+        return run_outcomes(store, quality)
     finally:
         store.close()
 
@@ -225,6 +244,6 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, float | None], None]]:
         yield say
 
 
-def _warn(warnings: tuple[str, ...]) -> None:
+def _warn(warnings: Sequence[str]) -> None:
     for line in warnings:
         errors.print(f"[yellow]warning:[/] {line}", soft_wrap=True)

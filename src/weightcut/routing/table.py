@@ -15,14 +15,14 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from weightcut.errors import BrokenInput, UsageError, missing_extra
+from weightcut.errors import BrokenInput, UsageError, missing_extra, nearest
 from weightcut.files import write_whole
 from weightcut.routing.policy import Floats
 
@@ -69,6 +69,44 @@ class Table:
             self.cost[rows],
             {name: values[rows] for name, values in self.signals.items()},
             self.warnings,
+        )
+
+    def narrowed(self, only: Sequence[str] = (), full: str | None = None) -> Table:
+        """Return the table of some variants alone, `full` being the one that promises are about.
+
+        Variants that cost more than `full` on average are left out: nothing is saved by them.
+        """
+        for name in (*only, *([full] if full else [])):
+            if name not in self.variants:
+                raise UsageError(f"unknown variant {name!r}; {nearest(name, self.variants)}")
+        most = self.costs[self.variants.index(full)] if full else np.inf
+        kept = [
+            v
+            for v, name in enumerate(self.variants)
+            if (not only or name in only or name == full) and self.costs[v] <= most
+        ]
+        # Of equal cost, the full one is the last.
+        kept.sort(key=lambda v: self.variants[v] == full)
+        if len(kept) < 2:
+            names = ", ".join(self.variants[v] for v in kept)
+            raise UsageError(
+                f"routing needs two variants, only {names} is left",
+                place="--full" if full else "--only",
+                cure="name others",
+            )
+        dear = [name for name, cost in zip(self.variants, self.costs, strict=True) if cost > most]
+        notes = [
+            f"{name} was left out: it costs more than {full}"
+            for name in dear
+            if not only or name in only
+        ]
+        return replace(
+            self,
+            variants=tuple(self.variants[v] for v in kept),
+            quality=self.quality[:, kept],
+            cost=self.cost[:, kept],
+            signals={name: values[:, kept] for name, values in self.signals.items()},
+            warnings=(*self.warnings, *notes),
         )
 
     def groups(self) -> npt.NDArray[np.int64]:
@@ -183,7 +221,8 @@ def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
         write_whole(path, text.encode("utf-8", "replace"))
     elif suffix == ".csv":
         stream = io.StringIO(newline="")
-        writer = csv.DictWriter(stream, list(rows[0]) if rows else COLUMNS, lineterminator="\n")
+        names = list(dict.fromkeys(name for row in rows for name in row)) or COLUMNS
+        writer = csv.DictWriter(stream, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         write_whole(path, stream.getvalue().encode("utf-8", "replace"))

@@ -17,8 +17,8 @@ from weightcut.routing.server.dispatch import Dispatcher, Trail
 from weightcut.routing.server.pool import Pool
 from weightcut.routing.server.problems import Problem
 from weightcut.routing.server.schema import AUTO
-from weightcut.routing.server.signals import read_signals
 from weightcut.routing.server.upstreams.upstream import CallRefused
+from weightcut.routing.signals import read_signals
 
 _LONG = 16_384
 """Characters of a prompt beyond which it is read in a thread, so that others need not wait."""

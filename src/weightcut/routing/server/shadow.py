@@ -23,7 +23,7 @@ from weightcut.routing.server.metrics import Metrics
 from weightcut.routing.server.problems import Problem
 from weightcut.routing.server.schema import FeedbackRequest
 from weightcut.routing.server.service import Answer, Service
-from weightcut.routing.server.signals import read_signals
+from weightcut.routing.signals import read_signals
 
 PAIRS, FEEDBACK = "pairs.jsonl", "feedback.jsonl"
 _AT_ONCE = 4

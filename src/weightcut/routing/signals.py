@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-import doctest
+import builtins
 import re
+import textwrap
 from functools import cache
 
 from weightcut.errors import WeightcutError
@@ -13,8 +14,18 @@ from weightcut.routing.server import logs
 
 _FENCE = re.compile(r"```([\w+#-]*)[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _ASSERT = re.compile(r"^\s*(assert .+)$", re.MULTILINE)
-_QUOTES = re.compile(r"^\s*(?:\"\"\"|''')", re.MULTILINE)
-"""The end of the docstring, which doctest takes for part of the last result."""
+_EXAMPLE = re.compile(
+    r"^(?P<indent> *)>>> (?P<source>.*(?:\n(?P=indent)\.\.\. .*)*)"
+    r"(?P<want>(?:\n(?P=indent)(?! *(?:>>>|\"\"\"|'''|```|$)).+)*)",
+    re.MULTILINE,
+)
+"""A doctest. `doctest.DocTestParser` refuses a whole prompt where less indented text follows one,
+as in a function between fences."""
+_ARROW = re.compile(
+    r"^ *(?P<source>[A-Za-z_]\w*\([^\n]*?\)) *(?:==?>|->|==|\u279e|\u2192) *(?P<want>[^\n]+)$",
+    re.MULTILINE,
+)
+_BUILTINS = frozenset(dir(builtins))
 _PYTHON = {"", "py", "python", "python3"}
 _LONGEST = 50_000
 _MOST_TESTS = 10
@@ -50,20 +61,31 @@ def parses(code: str) -> bool:
 
 
 def visible_tests(prompt: str) -> str:
-    """Return the tests that a prompt shows, as a program: its doctests, and its assertions."""
+    """Return the tests that a prompt shows, as a program.
+
+    Its doctests, its assertions, and lines such as `add(1, 2) => 3`.
+    """
     if len(prompt) > _LONGEST:
         return ""
+    text = prompt.expandtabs()
+    shown = [(_source(one), one["want"]) for one in _EXAMPLE.finditer(text)]
+    shown += [
+        (one["source"], one["want"]) for one in _ARROW.finditer(text) if _is_value(one["want"])
+    ]
     tests = []
-    try:
-        examples = doctest.DocTestParser().get_examples(prompt.expandtabs())
-    except ValueError:  # a docstring that doctest cannot read shows no tests
-        examples = []
-    for example in examples:
-        source, want = example.source.strip(), _QUOTES.split(example.want)[0].strip()
-        if want and example.exc_msg is None and _is_expression(source):
-            tests.append(f"assert repr({source}) == repr({_value(want)})")
+    for source, want in shown:
+        want = textwrap.dedent(want.strip("\n")).strip()
+        called = _expression(source)
+        if called and want and not want.startswith("Traceback ("):
+            test = f"{called} == {want}" if _is_value(want) else f"repr({called}) == {want!r}"
+            tests.append(f"assert {test}")
     tests += [line for line in _ASSERT.findall(prompt) if parses(line)]
-    return "\n".join(tests[:_MOST_TESTS])
+    return "\n".join(list(dict.fromkeys(tests))[:_MOST_TESTS])
+
+
+def _source(example: re.Match[str]) -> str:
+    lines = example["source"].split("\n")
+    return "\n".join([lines[0], *(line.strip()[4:] for line in lines[1:])]).strip()
 
 
 def passes(code: str, tests: str) -> bool | None:
@@ -85,18 +107,26 @@ def _say_once(message: str) -> None:
     logs.say("no sandbox: visible tests are not run", level=30, error=message)
 
 
-def _is_expression(source: str) -> bool:
+def _expression(source: str) -> str | None:
+    """Return an expression without its comments; None for what is none, or uses unknown names."""
     try:
-        ast.parse(source, mode="eval")
+        tree = ast.parse(source, mode="eval")
+        nodes = list(ast.walk(tree))
+        called = {
+            n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+        }
+        own = {node.arg for node in nodes if isinstance(node, ast.arg)}
+        own |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        names = {node.id for node in nodes if isinstance(node, ast.Name)}
+        known = names <= called | own | _BUILTINS
+        return ast.unparse(tree) if known else None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
+        return None
 
 
-def _value(want: str) -> str:
-    """Return the expected value as source: a literal, or something that looks like its text."""
+def _is_value(want: str) -> bool:
     try:
         ast.literal_eval(want)
     except (SyntaxError, ValueError, RecursionError, MemoryError, TypeError):
-        return f"type('_', (), {{'__repr__': lambda _: {want!r}}})()"
-    return want
+        return False
+    return True

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from weightcut.routing.server.shadow import judge
-from weightcut.routing.server.signals import parses, passes, read_signals, visible_tests
+from weightcut.routing.signals import parses, passes, read_signals, visible_tests
 
 PROMPT = '''def twice(x):
     """Return it twice.
@@ -31,6 +31,7 @@ def test_doctests_and_assertions_of_a_prompt_are_its_tests() -> None:
     assert "twice(2)" in tests
     assert "assert twice(0) == 0" in tests
     assert "None" not in tests
+    assert "(y)" not in tests
     assert visible_tests("Sort a list.") == ""
 
 
@@ -53,3 +54,25 @@ def test_answers_say_whether_they_parse_and_pass() -> None:
 
 def test_no_tests_say_nothing() -> None:
     assert passes("x = 1", "") is None
+
+
+def test_tests_are_found_between_fences_and_behind_arrows() -> None:
+    prompt = """Complete this.
+
+```python
+def add(x, y):
+    '''Add.
+    >>> add(1, 2)  # plain
+    3
+    >>> [add(i, 1) for i in range(2)]
+    [1, 2]
+
+    add(2, 2) => 4
+    add(a, b) == 9
+    '''
+```"""
+    assert visible_tests(prompt).splitlines() == [
+        "assert add(1, 2) == 3",
+        "assert [add(i, 1) for i in range(2)] == [1, 2]",
+        "assert add(2, 2) == 4",
+    ]
