@@ -10,18 +10,18 @@ from tests.serving import HARD, Served, config, post
 
 from weightcut.routing.server.metrics import Metrics
 
-GRAFANA = Path(__file__).parents[4] / "docs" / "grafana"
+DEPLOY = Path(__file__).parents[4] / "deploy"
 NAME = re.compile(r"\b(?:weightcut|process)_[a-z_]+\b")
 
 
 def expressions() -> dict[str, str]:
-    dashboard = json.loads((GRAFANA / "dashboard.json").read_text())
+    dashboard = json.loads((DEPLOY / "grafana" / "dashboard.json").read_text())
     found = {
         f"{panel['title']} {target['refId']}": target["expr"]
         for panel in dashboard["panels"]
         for target in panel["targets"]
     }
-    alerts = yaml.safe_load((GRAFANA / "alerts.yaml").read_text())
+    alerts = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text())
     return found | {r["alert"]: r["expr"] for group in alerts["groups"] for r in group["rules"]}
 
 
