@@ -8,6 +8,8 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import json
+import re
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -62,6 +64,20 @@ class Tokenizer(Protocol):
         """Return the prompt of a chat: rendered, the answer opened, and `prefill` put into it."""
         ...
 
+    def chat_ids(
+        self, messages: Sequence[dict[str, str]], prefill: str = ""
+    ) -> tuple[str, list[int]]:
+        """Return the prompt of a chat and its ids; what the messages say is text and no more.
+
+        Special tokens that somebody has written out in a message (`<|im_end|>`) do not become
+        control tokens, as they would in `encode(chat(messages))`.
+        """
+        ...
+
+    def plain_ids(self, text: str) -> list[int]:
+        """Return the ids of a text after the begin id; special tokens in it stay text."""
+        ...
+
 
 def load_tokenizer(folder: Path) -> Tokenizer:
     """Load the tokenizer of a checkpoint or artifact folder.
@@ -98,6 +114,17 @@ class ByteTokenizer:
         lines = [f"{message['role']}: {message['content']}\n" for message in messages]
         return "".join(lines) + "assistant: " + prefill
 
+    def chat_ids(
+        self, messages: Sequence[dict[str, str]], prefill: str = ""
+    ) -> tuple[str, list[int]]:
+        """Return the prompt of a chat and its ids; no text has the end's id."""
+        prompt = self.chat(messages, prefill)
+        return prompt, self.encode(prompt)
+
+    def plain_ids(self, text: str) -> list[int]:
+        """Return the ids of a text."""
+        return self.encode(text)
+
 
 class FolderTokenizer:
     """The tokenizer of a Hugging Face folder: `tokenizer.json` and the files beside it."""
@@ -122,11 +149,11 @@ class FolderTokenizer:
         self._backend.no_truncation()
         self._backend.no_padding()
         self._config = _json(folder / "tokenizer_config.json")
-        self._special = _special_tokens(folder, self._config)
-        self._template = _template(folder, self._config)
+        self.special = _special_tokens(folder, self._config)
+        self.template = _template(folder, self._config)
         self.vocab_size: int = self._backend.get_vocab_size(with_added_tokens=True)
-        self.has_chat_template = self._template is not None
-        self.bos_id: int | None = self._id(self._special.get("bos_token"))
+        self.has_chat_template = self.template is not None
+        self.bos_id: int | None = self._id(self.special.get("bos_token"))
         if self.bos_id is None:
             self.bos_id = _first(_json(folder / "config.json").get("bos_token_id"))
         opening = self._backend.encode("a", add_special_tokens=True).ids[:1]
@@ -147,17 +174,17 @@ class FolderTokenizer:
         The text carries every special token, begin-of-text too: encode it with special=False.
         Raises UsageError where the model has no template, or where it refuses these messages.
         """
-        if self._template is None:
+        if self.template is None:
             raise UsageError("the model has no chat template", place=str(self._place))
         import jinja2
 
         try:
-            rendered = _compile(self._template).render(
+            rendered = _compile(self.template).render(
                 messages=[dict(message) for message in messages],
                 tools=None,
                 documents=None,
                 add_generation_prompt=True,
-                **self._special,
+                **self.special,
             )
         except jinja2.TemplateError as error:
             raise UsageError(
@@ -165,6 +192,41 @@ class FolderTokenizer:
                 place=str(self._place),
             ) from error
         return rendered + prefill
+
+    def chat_ids(
+        self, messages: Sequence[dict[str, str]], prefill: str = ""
+    ) -> tuple[str, list[int]]:
+        """Return the prompt of a chat and its ids; what the messages say is text and no more.
+
+        A mark goes into every special token that a message writes out; the rendered prompt is then
+        encoded in pieces between marks, so that only the template's own tokens are found whole.
+        """
+        mark = _mark()
+        marked = [
+            {key: self._marked(text, mark) if key == "content" else text for key, text in m.items()}
+            for m in messages
+        ]
+        pieces = self.chat(marked, self._marked(prefill, mark)).split(mark)
+        return "".join(pieces), [one for piece in pieces for one in self.encode(piece)]
+
+    def plain_ids(self, text: str) -> list[int]:
+        """Return the ids of a text after the begin id; special tokens in it stay text."""
+        mark = _mark()
+        opening = [self.bos_id] if self.adds_bos and self.bos_id is not None else []
+        pieces = self._marked(text, mark).split(mark)
+        return [*opening, *(one for piece in pieces for one in self.encode(piece))]
+
+    def _marked(self, text: str, mark: str) -> str:
+        """Return the text with a mark after the first letter of every special token in it."""
+        return self._control.sub(lambda found: found[0] + mark, text)
+
+    @functools.cached_property
+    def _control(self) -> re.Pattern[str]:
+        """The first letter of every special token, whole tokens within one another included."""
+        added = self._backend.get_added_tokens_decoder()
+        tokens = [t.content for i, t in added.items() if t.special or i in self.stop_ids]
+        whole = "|".join(re.escape(token) for token in tokens if len(token) > 1)
+        return re.compile(f"(?s)(?=(?:{whole})).") if whole else re.compile(r"(?!)")
 
     def _id(self, token: str | None) -> int | None:
         found = None if token is None else self._backend.token_to_id(token)
@@ -176,10 +238,15 @@ class FolderTokenizer:
         for name in ("generation_config.json", "config.json"):
             listed = _json(self._place / name).get("eos_token_id")
             stops.update(listed if isinstance(listed, list) else [] if listed is None else [listed])
-        tokens = [self._special.get("eos_token")]
-        tokens += [token for token in _END_OF_TURN if token in (self._template or "")]
+        tokens = [self.special.get("eos_token")]
+        tokens += [token for token in _END_OF_TURN if token in (self.template or "")]
         stops.update(found for token in tokens if (found := self._id(token)) is not None)
         return tuple(sorted(stop for stop in stops if 0 <= stop < self.vocab_size))
+
+
+def _mark() -> str:
+    """Return letters of private use that nobody can foresee; templates leave them as they are."""
+    return "".join(chr(0xE000 + byte) for byte in secrets.token_bytes(12))
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -221,18 +221,18 @@ class LocalEngine:
     def _tokenize(self, call: Call) -> Rendered:
         tokenizer = self._tokenizer
         assert tokenizer is not None
-        chat = bool(call.messages) and tokenizer.has_chat_template
         if not call.messages:
+            # The whole prompt is the caller's own, its special tokens included.
             prompt = call.prompt + call.sofar
-        elif not chat:
+            return Rendered(prompt, tokenizer.encode(prompt, special=True))
+        if not tokenizer.has_chat_template:
             said = "\n".join(message["content"] for message in call.messages)
             prompt = f"{said}\n{call.sofar}"
-        else:
-            try:
-                prompt = tokenizer.chat(call.messages, prefill=call.sofar)
-            except UsageError as error:
-                raise CallRefused(str(error.cause)) from error
-        return Rendered(prompt, tokenizer.encode(prompt, special=not chat))
+            return Rendered(prompt, tokenizer.plain_ids(prompt))
+        try:
+            return Rendered(*tokenizer.chat_ids(call.messages, prefill=call.sofar))
+        except UsageError as error:
+            raise CallRefused(str(error.cause)) from error
 
 
 def _context(artifact: Artifact) -> int:
