@@ -11,6 +11,7 @@ from weightcut.analysis.frames import task_scores
 from weightcut.analysis.frontier import Point, frontier
 from weightcut.analysis.guards import run_guards
 from weightcut.analysis.names import metric_name
+from weightcut.analysis.predictions import cell_costs
 from weightcut.analysis.quality import Settings, public_name, retention, summarize
 from weightcut.analysis.readings import quotient
 from weightcut.analysis.recommend import recommend
@@ -109,6 +110,7 @@ class _Study:
                 for cell in self.cells.values()
                 if cell.state == "skipped"
             ],
+            cells=cell_costs(self.cells.values()),
         )
 
     def _variant(self, variant: VariantSpec) -> VariantResult:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from weightcut.cli import options
 from weightcut.cli.output import errors, print_json, study_progress
+from weightcut.records.results import Results
 
 
 def run(
@@ -55,9 +56,23 @@ def run(
         console = Console()
         console.print(terminal.table(results))
         console.print(terminal.summary(results), soft_wrap=False)
+        _show_predictions(results)
         console.print(f"\nreport: {folder / 'report.html'} (also report.md, results.json, .csv)")
     if any(variant.errors for variant in results.variants):
         raise typer.Exit(1)
+
+
+def _show_predictions(results: Results) -> None:
+    """Say how well the plan held."""
+    from weightcut.analysis.predictions import median_errors
+
+    memory, seconds, count = median_errors(results)
+    if memory is not None and seconds is not None:
+        errors.print(
+            f"the plan held to {memory:.0%} in memory and {seconds:.0%} in time, in the median of "
+            f"{count} cells (results.json, `cells`, has each)",
+            soft_wrap=True,
+        )
 
 
 def _as_interrupt(_number: int, _frame: object) -> NoReturn:

@@ -50,6 +50,7 @@ class AWQ(Record):
             2e-8 * self.grid,
             disk_per_weight=1.0,
             memory_per_weight=4.5,
+            window=self.length,
         )
 
     def compress(self, source: Path, out: Path, context: Context) -> None:

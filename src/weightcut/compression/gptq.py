@@ -45,7 +45,9 @@ class GPTQ(Record):
 
     def requirements(self) -> Requirements:
         """Return the 16-bit model, the activations of all windows, and a layer's Hessians."""
-        return llm_compressor.requirements(self.windows * self.length, 4, 2e-7, disk_per_weight=1.0)
+        return llm_compressor.requirements(
+            self.windows * self.length, 4, 2e-7, disk_per_weight=1.0, window=self.length
+        )
 
     def compress(self, source: Path, out: Path, context: Context) -> None:
         """Calibrate layer after layer, and write the packed weights."""

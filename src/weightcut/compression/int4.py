@@ -50,7 +50,12 @@ class Int4(Record):
 
     def requirements(self) -> Requirements:
         """Return what NNCF needs; with data it takes minutes for each billion of weights."""
-        return requirements(seconds_per_weight=3e-7 if self._with_data() else 2e-8, base_seconds=8)
+        return requirements(
+            seconds_per_weight=3e-7 if self._with_data() else 2e-8,
+            base_seconds=8,
+            tokens=self.windows * self.length if self._with_data() else 0,
+            outer_bits=4 if self.all_layers else 8,
+        )
 
     def compress(self, source: Path, out: Path, context: Context) -> None:
         """Write the model with 4-bit weights."""

@@ -28,11 +28,12 @@ def requirements(
     seconds_per_weight: float,
     disk_per_weight: float,
     memory_per_weight: float = 3.0,
+    window: int = 0,
 ) -> Requirements:
     """Return what a run over calibration text needs.
 
     tokens: of the calibration text. passes: forward passes that the work on it is worth.
-    seconds_per_weight: of work that does not grow with the text.
+    seconds_per_weight: of work that does not grow with the text. window: tokens of one window.
     """
     return Requirements(
         packages=PACKAGES,
@@ -42,6 +43,9 @@ def requirements(
         seconds_per_weight=seconds_per_weight + 5e-12 * tokens * passes,
         base_seconds=15.0,
         disk_per_weight=disk_per_weight,
+        tokens=tokens,
+        window=window,
+        passes=passes,
     )
 
 

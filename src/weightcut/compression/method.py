@@ -18,6 +18,11 @@ class Requirements:
 
     memory_per_weight: peak resident bytes for each weight of the source, beyond base_memory bytes.
     seconds_per_weight: rough wall seconds for each weight on one core of this generation.
+    tokens, window: of the texts that pass through the model, all together and in one window.
+    passes: forward passes that the work on each token is worth. weights_left: share of the layers'
+    weights that are there after it. outer_bits: bits that a weight of embeddings and head has after
+    it. Where costs were measured (`study/costs.yaml`), predictions use these five, not the figures
+    by weight.
     """
 
     packages: tuple[str, ...] = ()
@@ -28,6 +33,11 @@ class Requirements:
     seconds_per_weight: float = 5e-8
     base_seconds: float = 5.0
     disk_per_weight: float = 2.0
+    tokens: int = 0
+    window: int = 0
+    passes: float = 1.0
+    weights_left: float = 1.0
+    outer_bits: float = 16.0
 
 
 def _silent(phrase: str, share: float | None) -> None:

@@ -22,8 +22,10 @@ _BITS = {"i4": 4, "u4": 4, "i8": 8, "u8": 8, "nf4": 4, "f4e2m1": 4, "i2": 2, "u2
 _WIDE = ("f16", "bf16", "f32")
 
 
-def requirements(seconds_per_weight: float, base_seconds: float) -> Requirements:
-    """Return what compressing with NNCF needs."""
+def requirements(
+    seconds_per_weight: float, base_seconds: float, tokens: int = 0, outer_bits: float = 8
+) -> Requirements:
+    """Return what compressing with NNCF needs; tokens: of the calibration text."""
     return Requirements(
         packages=("openvino", "nncf"),
         memory_per_weight=6.0,
@@ -31,6 +33,8 @@ def requirements(seconds_per_weight: float, base_seconds: float) -> Requirements
         seconds_per_weight=seconds_per_weight,
         base_seconds=base_seconds,
         disk_per_weight=1.2,
+        tokens=tokens,
+        outer_bits=outer_bits,
     )
 
 

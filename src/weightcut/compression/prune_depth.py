@@ -62,6 +62,9 @@ class PruneDepth(Record):
             base_memory=1_200_000_000,
             seconds_per_weight=1.5e-10 * self.windows * self.length,
             base_seconds=6.0,
+            tokens=self.windows * self.length,
+            window=self.length,
+            weights_left=1 - self.ratio if self.layers is None else 1.0,
         )
 
     def compress(self, source: Path, out: Path, context: Context) -> None:

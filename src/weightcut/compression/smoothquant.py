@@ -40,7 +40,9 @@ class SmoothQuant(Record):
 
     def requirements(self) -> Requirements:
         """Return the 16-bit model and the activations of all windows."""
-        return llm_compressor.requirements(self.windows * self.length, 3, 3e-8, disk_per_weight=1.3)
+        return llm_compressor.requirements(
+            self.windows * self.length, 3, 3e-8, disk_per_weight=1.3, window=self.length
+        )
 
     def compress(self, source: Path, out: Path, context: Context) -> None:
         """Smooth block after block, round, and write the 8-bit weights."""

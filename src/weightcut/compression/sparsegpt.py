@@ -49,7 +49,12 @@ class SparseGPT(Record):
     def requirements(self) -> Requirements:
         """Return the 16-bit model, the activations of all windows, and a layer's statistics."""
         return llm_compressor.requirements(
-            self.windows * self.length, 5, 3e-7, disk_per_weight=2.0, memory_per_weight=2.0
+            self.windows * self.length,
+            5,
+            3e-7,
+            disk_per_weight=2.0,
+            memory_per_weight=2.0,
+            window=self.length,
         )
 
     def compress(self, source: Path, out: Path, context: Context) -> None:

@@ -42,6 +42,13 @@ class Judgement(Record):
         """The findings that make the verdict."""
         return tuple(finding for finding in self.findings if finding.verdict == self.verdict)
 
+    def said(self) -> str:
+        """Return why the verdict is what it is, and what to do instead, in one line."""
+        first = self.worst[0] if self.findings else None
+        if first is None:
+            return ""
+        return f"{first.reason}; instead: {first.instead}" if first.instead else first.reason
+
 
 @cache
 def parts() -> tuple[Part, ...]:
@@ -63,18 +70,35 @@ def part(kind: Literal["method", "engine"], name: str, declared: Any) -> Part:
     """Return what a registered class declares; a method with its default settings."""
     if kind == "engine":
         return Part(kind=kind, name=name, packages=declared.packages, extra=declared.extra)
-    made = declared()
+    return part_of(kind, declared(), name)
+
+
+def part_of(kind: Literal["method", "engine"], made: Any, name: str = "") -> Part:
+    """Return what an engine or a method declares, a method with the settings that it has."""
+    if kind == "engine":
+        name = name or str(getattr(made, "kind", made))
+        return Part(kind=kind, name=name, packages=made.packages, extra=made.extra)
     needs = made.requirements()
     return Part(
         kind=kind,
-        name=name,
+        name=name or made.kind,
         packages=needs.packages,
         extra=needs.extra,
         bits=made.bits,
-        writes=declared.produces,
-        trains=declared.trains,
+        writes=made.produces,
+        trains=made.trains,
         gpu_only=needs.gpu,
     )
+
+
+def resident_bits() -> dict[str, float]:
+    """Return the bits that a weight takes at work on this CPU, by method, where the rules tell.
+
+    That is where a method's weights are stored smaller than they are computed with.
+    """
+    cpu = devices()[0]
+    found = {one.name: judge(one, cpu).resident_bits for one in parts() if one.kind == "method"}
+    return {name: bits for name, bits in found.items() if bits is not None}
 
 
 def devices(card: Card | None = None) -> tuple[Device, ...]:

@@ -228,6 +228,21 @@ class Skipped(Part):
     reason: str
 
 
+class CellCost(Part):
+    """What a cell that is done was predicted to cost (`weightcut plan`), and what it did.
+
+    Seconds by the clock; bytes of resident memory at the peak, and of what it wrote.
+    """
+
+    cell: str
+    predicted_seconds: float | None
+    seconds: float | None
+    cpu_seconds: float | None
+    predicted_memory_bytes: float | None
+    peak_rss_bytes: float | None
+    predicted_disk_bytes: float | None
+
+
 class Results(Part):
     """A study's results: what `results.json` holds and every report shows."""
 
@@ -247,3 +262,4 @@ class Results(Part):
     prices: dict[str, Any] = Field({}, description="what costs were computed with")
     warnings: list[str] = []
     skipped: list[Skipped]
+    cells: list[CellCost] = []

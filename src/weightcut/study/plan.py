@@ -1,35 +1,47 @@
-"""Every cell of a study before anything runs: what it will cost, what is skipped, and why."""
+"""Every cell of a study before anything runs: what it will cost, what is refused, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from weightcut.compression import recipe
-from weightcut.compression.method import Requirements
-from weightcut.errors import NotHere
-from weightcut.hardware.fits import check
+from weightcut.errors import BrokenInput, NotHere
+from weightcut.hardware import verdicts
+from weightcut.hardware.speed import REFERENCE, Speed, speed
+from weightcut.models.shape import shape_of
 from weightcut.records import CellKey, Checkpoint, Record, Step, StudySpec, VariantSpec
+from weightcut.store.artifacts import read_artifact
 from weightcut.study.build import artifact_key, fitted, open_engine
-from weightcut.study.predict import Prediction, predict
+from weightcut.study.nearest import nearest_that_fits
+from weightcut.study.predict import Prediction, Predictor
 from weightcut.study.worker import lacks, open_task
+
+_NOTHING = Prediction(seconds=0, memory=0, disk=0)
 
 
 class PlannedCell(Record):
-    """One cell: the steps that are run or were run for it, its prediction, why it is skipped."""
+    """One cell: the steps that are run or were run for it, its prediction, why it is skipped.
+
+    refused: it is skipped because it would not fit. note: what is so of it all the same.
+    """
 
     key: CellKey
     steps: tuple[Step, ...]
     prediction: Prediction
     skip: str = ""
+    refused: bool = False
+    note: str = ""
     cached: bool = False
 
 
 class Plan(Record):
-    """All cells in the order in which they run."""
+    """All cells in the order in which they run; speed: of the machine, as it was predicted with."""
 
     cells: tuple[PlannedCell, ...]
+    speed: Speed = REFERENCE
 
     @property
     def seconds(self) -> float:
@@ -56,47 +68,121 @@ def make_plan(
 ) -> Plan:
     """Plan a study; raises UsageError where a recipe does not fit its engine.
 
-    only: names of variants to run; the baseline is always among them.
+    A cell that would not fit into memory or on the disk is skipped, with the number and the nearest
+    recipe that fits. only: names of variants to run; the baseline is always among them.
     """
-    wanted = {spec.baseline, *only} if only else {v.name for v in spec.variants}
-    variants = sorted(spec.variants, key=lambda v: v.name != spec.baseline)
-    steps = {v.name: fitted(v.recipe, checkpoint.format, v.engine) for v in variants}
-    reasons = {v.name: _why_not(v, steps[v.name]) for v in variants}
-    lacking = {task.kind: lacks(open_task(task)) for task in spec.tasks}
-    cells = []
-    made: set[str] = set()
-    for key in _keys(spec, [v for v in variants if v.name in wanted]):
-        if lacking.get(key.task):
-            nothing = Prediction(seconds=0, memory=0, disk=0)
-            cells.append(
-                PlannedCell(
-                    key=key,
-                    steps=steps[key.variant],
-                    prediction=nothing,
-                    skip=f"task {key.task}: {lacking[key.task]}",
-                )
-            )
-            continue
-        todo = steps[key.variant]
-        if key.stage == "build":
-            keys = [artifact_key(checkpoint, todo[: i + 1], spec.seed) for i in range(len(todo))]
-            known = [i for i, k in enumerate(keys) if k in made or (artifacts / k).is_dir()]
-            todo = todo[known[-1] + 1 :] if known else todo
-            if not reasons[key.variant]:
-                made.update(keys)
-        cached = key.stage == "build" and not todo
-        prediction = predict(spec, key, todo, checkpoint, int(machine.get("cores", 1)))
-        skip = reasons[key.variant] or ("" if cached else _too_big(prediction, machine))
-        cells.append(
-            PlannedCell(
-                key=key, steps=steps[key.variant], prediction=prediction, skip=skip, cached=cached
-            )
+    planner = _Planner(spec, checkpoint, machine, artifacts, {spec.baseline, *only} if only else ())
+    return Plan(cells=tuple(planner.cells()), speed=planner.predictor.speed)
+
+
+class _Planner:
+    def __init__(
+        self,
+        spec: StudySpec,
+        checkpoint: Checkpoint,
+        machine: dict[str, Any],
+        artifacts: Path,
+        wanted: Iterable[str],
+    ) -> None:
+        self.spec, self.checkpoint, self.artifacts = spec, checkpoint, artifacts
+        variants = sorted(spec.variants, key=lambda v: v.name != spec.baseline)
+        self.variants = [v for v in variants if not wanted or v.name in wanted]
+        self.steps = {v.name: fitted(v.recipe, checkpoint.format, v.engine) for v in self.variants}
+        self.words = {v.name: _judged(v, self.steps[v.name]) for v in self.variants}
+        self.lacking = {task.kind: lacks(open_task(task)) for task in spec.tasks}
+        self.keys = {name: self._keys_of(steps) for name, steps in self.steps.items()}
+        self.predictor = Predictor(
+            spec,
+            checkpoint,
+            shape_of(checkpoint),
+            self._speed(),
+            verdicts.resident_bits(),
+            self._sizes(),
         )
-    return Plan(cells=tuple(cells))
+        self.limits = (machine.get("memory_available_bytes"), machine.get("disk_free_bytes"))
+        self.made: set[str] = set()
+        self.unbuilt: dict[str, str] = {}  # variants that are not built, and why
+
+    def cells(self) -> Iterator[PlannedCell]:
+        for key in _all_keys(self.spec, self.variants):
+            cell = self._build(key) if key.stage == "build" else self._measure(key)
+            if cell.skip and key.stage == "build":
+                self.unbuilt[key.variant] = cell.skip
+            yield cell
+
+    def _build(self, key: CellKey) -> PlannedCell:
+        steps, keys = self.steps[key.variant], self.keys[key.variant]
+        known = [i for i, k in enumerate(keys) if k in self.made or (self.artifacts / k).is_dir()]
+        todo = steps[known[-1] + 1 :] if known else steps
+        never, note = self.words[key.variant]
+        cell = self._cell(key, todo, never, note, cached=not todo)
+        if not cell.skip:
+            self.made.update(keys)
+        return cell
+
+    def _measure(self, key: CellKey) -> PlannedCell:
+        if why := self.lacking.get(key.task):
+            return PlannedCell(
+                key=key,
+                steps=self.steps[key.variant],
+                prediction=_NOTHING,
+                skip=f"task {key.task}: {why}",
+            )
+        never, note = self.words[key.variant]
+        if not never and key.variant in self.unbuilt:
+            never = f"{key.variant} is not built"
+        return self._cell(key, (), never, note)
+
+    def _cell(
+        self, key: CellKey, todo: Sequence[Step], never: str, note: str, cached: bool = False
+    ) -> PlannedCell:
+        steps = self.steps[key.variant]
+        prediction = self.predictor.work(key, steps, todo).prediction()
+        excess = "" if never or cached else _excess(prediction, *self.limits)
+        if excess:
+            engine = self.spec.variant(key.variant).engine
+            excess += nearest_that_fits(self.predictor, engine, steps, *self.limits)
+        return PlannedCell(
+            key=key,
+            steps=steps,
+            prediction=prediction,
+            skip=never or excess,
+            refused=bool(excess),
+            note=note,
+            cached=cached,
+        )
+
+    def _keys_of(self, steps: Sequence[Step]) -> list[str]:
+        seed = self.spec.seed
+        return [artifact_key(self.checkpoint, steps[: i + 1], seed) for i in range(len(steps))]
+
+    def _sizes(self) -> dict[str, int]:
+        """Return the bytes of the variants' artifacts that are there already."""
+        found = {}
+        for name, keys in self.keys.items():
+            if not keys:
+                found[name] = self.checkpoint.bytes
+            elif (folder := self.artifacts / keys[-1]).is_dir():
+                with suppress(BrokenInput):  # it will be made again
+                    found[name] = read_artifact(folder, verify=False).bytes
+        return found
+
+    def _speed(self) -> Speed:
+        """Return the machine's speed; it is not measured for parts that compute nothing."""
+        methods = [recipe.build(step) for steps in self.steps.values() for step in steps]
+        packages = [m.requirements().packages for m in methods]
+        packages += [open_engine(v.engine).packages for v in self.variants]
+        return speed() if any(packages) else REFERENCE
 
 
-def refuse_if_too_big(plan: Plan, machine: dict[str, Any]) -> None:
-    """Raise NotHere where the whole study will not fit on the disk."""
+def refuse_if_too_big(plan: Plan, machine: dict[str, Any], baseline: str) -> None:
+    """Raise NotHere where the baseline, without which nothing compares, or the disk is too small.
+
+    The disk has to hold what all cells together write.
+    """
+    for cell in plan.cells:
+        if cell.refused and cell.key.variant == baseline:
+            raise NotHere(f"the baseline {cell.skip}", place=str(cell.key))
     free = machine.get("disk_free_bytes")
     if free is not None and plan.disk > free:
         raise NotHere(
@@ -105,7 +191,12 @@ def refuse_if_too_big(plan: Plan, machine: dict[str, Any]) -> None:
         )
 
 
-def _keys(spec: StudySpec, variants: list[VariantSpec]) -> Iterator[CellKey]:
+def why_not(steps: Iterable[Step]) -> str:
+    """Return why a recipe cannot run on this machine, "" if it can."""
+    return _methods_judged(steps)[0]
+
+
+def _all_keys(spec: StudySpec, variants: list[VariantSpec]) -> Iterator[CellKey]:
     for variant in variants:
         yield CellKey(variant=variant.name, stage="build")
     for task in spec.tasks:
@@ -116,28 +207,39 @@ def _keys(spec: StudySpec, variants: list[VariantSpec]) -> Iterator[CellKey]:
             yield CellKey(variant=variant.name, stage="profile")
 
 
-def _why_not(variant: VariantSpec, steps: tuple[Step, ...]) -> str:
-    engine = open_engine(variant.engine)
-    reason = check(Requirements(packages=engine.packages, extra=engine.extra))
-    if reason:
-        return f"engine {variant.engine.kind}: {reason}"
-    return why_not(steps)
+def _judged(variant: VariantSpec, steps: Iterable[Step]) -> tuple[str, str]:
+    """Return why a variant cannot run here, and what else is to be said of it; both may be ""."""
+    kind = variant.engine.kind
+    part = verdicts.part_of("engine", open_engine(variant.engine))
+    found = verdicts.best(part, verdicts.devices())
+    never, note = _methods_judged(steps)
+    if found.verdict == "not-here":
+        return f"engine {kind}: {found.said()}", ""
+    if found.verdict == "slow":
+        note = "; ".join(filter(None, (f"slow: {found.said()}", note)))
+    return never, note
 
 
-def why_not(steps: Iterable[Step]) -> str:
-    """Return why a recipe cannot run on this machine, "" if it can."""
+def _methods_judged(steps: Iterable[Step]) -> tuple[str, str]:
+    """Return why a recipe cannot run here by the doctor's rules, and where it is slow."""
+    notes = []
     for step in steps:
-        reason = check(recipe.build(step).requirements())
-        if reason:
-            return f"method {step.kind}: {reason}"
-    return ""
+        part = verdicts.part_of("method", recipe.build(step))
+        found = verdicts.best(part, verdicts.devices())
+        if found.verdict == "not-here":
+            return f"method {step.kind}: {found.said()}", ""
+        if found.verdict == "slow":
+            notes.append(f"slow: {step.kind}: {found.said()}")
+    return "", "; ".join(notes)
 
 
-def _too_big(prediction: Prediction, machine: dict[str, Any]) -> str:
-    available = machine.get("memory_available_bytes")
-    if available is not None and prediction.memory > available:
-        return (
-            f"needs about {prediction.memory / 1e9:.1f} GB of memory, "
-            f"{available / 1e9:.1f} GB are available"
-        )
+def _excess(prediction: Prediction, memory: int | None, disk: int | None) -> str:
+    """Return what a cell would need beyond what is there, with the numbers; "" if it fits."""
+    for what, needed, there in (
+        ("memory", prediction.memory, memory),
+        ("disk", prediction.disk, disk),
+    ):
+        if there is not None and needed > there:
+            state = "available" if what == "memory" else "free"
+            return f"needs about {needed / 1e9:.1f} GB of {what}, {there / 1e9:.1f} GB are {state}"
     return ""

@@ -1,19 +1,35 @@
-"""What a cell will cost, roughly, before it runs: seconds, resident memory, disk."""
+"""What a cell will cost before it runs: seconds, resident memory, disk."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from weightcut.compression import recipe
+from weightcut.compression.method import Method
+from weightcut.engines.engine import Engine
+from weightcut.hardware.speed import REFERENCE, Speed
+from weightcut.models.shape import Shape
+from weightcut.models.tokenizer import load_tokenizer
 from weightcut.records import CellKey, Checkpoint, Record, Step, StudySpec
+from weightcut.study import costs, work
 from weightcut.study.build import open_engine
+from weightcut.study.costs import Load
+from weightcut.study.prompts import task_requests
+from weightcut.study.work import Amounts, Asked, Model, Weights
 from weightcut.study.worker import open_task
 
-ANSWER_SHARE = 0.55  # of the token limit that answers reach on average
-PROMPT_TOKENS = 190
-BITS_UNQUANTIZED = 16.0
-REFERENCE_CORES = 2
+ANSWER = 160.0  # tokens of an answer if there were no limit: the mean of the bundled model's
+PROMPT = 160.0  # tokens of a timed prompt where the study has no task with prompts
+WIDE = 16.0  # bits of a weight that is not quantized
+_SCALES = 0.25  # bits of a scale that a quantized weight has to itself, in groups of 64
+_BESIDE = 4_000_000  # bytes of tokenizer and configs beside the weights
+_ANSWER_KEPT = 4096  # bytes of an answer and its scores in the database
+_SLOTS = 32
+_IDLE = Load("worker", {"base": 1.0}, {"base": 70e6})  # a worker that has nothing to do
+_IDLE_SECONDS = 0.5
 
 
 class Prediction(Record):
@@ -24,54 +40,172 @@ class Prediction(Record):
     disk: int
 
 
-def predict(
-    spec: StudySpec, key: CellKey, steps: Sequence[Step], checkpoint: Checkpoint, cores: int
-) -> Prediction:
-    """Predict one cell from the number of weights and the rough costs of method and engine.
+@dataclass(frozen=True)
+class Work:
+    """What a cell has to do.
 
-    steps: those that the cell itself has to run where it is a build, else the variant's whole
-    recipe.
+    time: loads that come one after another. memory: phases, of which the hungriest counts, each of
+    loads that are held together.
     """
-    if key.stage == "build":
-        return _build(steps, checkpoint)
-    cost = open_engine(spec.variant(key.variant).engine).cost
-    weights = checkpoint.parameters
-    bits = recipe.bits(steps) or BITS_UNQUANTIZED
-    memory = cost.base_memory + int(weights * bits / 8 * cost.weights_copies)
-    single, batched, prefill = cost.single_s, cost.batched_s, cost.prefill_s
-    if key.stage == "profile":
-        seconds = _profile(spec, single * bits / BITS_UNQUANTIZED, batched)
-        return Prediction(seconds=cost.start_s + 3 + seconds * weights, memory=memory, disk=0)
-    task = open_task(next(t for t in spec.tasks if t.kind == key.task))
-    if task.mode == "likelihood":
-        tokens = task.limit * task.length
-        disk = tokens * task.top_k * 8 if key.variant == spec.baseline else 0
-        per_weight = tokens * prefill
-    else:
-        count = len(task.items()) * task.samples
-        new = count * task.max_new_tokens * ANSWER_SHARE
-        per_weight = new * batched + count * PROMPT_TOKENS * prefill
-        disk = count * 4096
-    seconds = cost.start_s + per_weight * weights * REFERENCE_CORES / max(1, cores)
-    return Prediction(seconds=seconds, memory=memory, disk=disk)
+
+    time: Sequence[Load] = ()
+    memory: Sequence[Sequence[Load]] = ((_IDLE,),)
+    disk: int = 0
+
+    def prediction(self) -> Prediction:
+        """Return what it costs."""
+        return Prediction(
+            seconds=_IDLE_SECONDS + sum(map(costs.seconds, self.time)),
+            memory=int(max(sum(map(costs.memory, phase)) for phase in self.memory)),
+            disk=self.disk,
+        )
 
 
-def _build(steps: Sequence[Step], checkpoint: Checkpoint) -> Prediction:
-    needs = [recipe.build(step).requirements() for step in steps]
-    weights = checkpoint.parameters
-    return Prediction(
-        seconds=1.0 + sum(n.base_seconds + n.seconds_per_weight * weights for n in needs),
-        memory=max((n.base_memory + int(n.memory_per_weight * weights) for n in needs), default=0),
-        disk=sum(int(n.disk_per_weight * weights) for n in needs),
-    )
+@dataclass(frozen=True)
+class Predictor:
+    """Tells the work of the cells of one study.
+
+    resident: bits that a weight takes at work, by the method that quantized it, where they are not
+    those that are stored. made: bytes of the artifacts of variants that were built before.
+    """
+
+    spec: StudySpec
+    checkpoint: Checkpoint
+    shape: Shape
+    speed: Speed = REFERENCE
+    resident: Mapping[str, float] = field(default_factory=dict)
+    made: Mapping[str, int] = field(default_factory=dict)
+
+    def work(self, key: CellKey, steps: Sequence[Step], todo: Sequence[Step]) -> Work:
+        """Return what a cell has to do; todo: those of the variant's steps that a build has to run.
+
+        What was made before stands at the beginning of the recipe.
+        """
+        if key.stage == "build":
+            return self._build(steps, todo)
+        engine = open_engine(self.spec.variant(key.variant).engine)
+        methods = [recipe.build(step) for step in steps]
+        model = self.model(methods, self.made.get(key.variant))
+        slots = int(getattr(engine, "max_batch", _SLOTS))
+        if key.stage == "profile":
+            return self._profile(engine, methods, model, slots)
+        task = open_task(next(t for t in self.spec.tasks if t.kind == key.task))
+        if task.mode == "likelihood":
+            kept = task.limit * task.length * task.top_k * 8
+            return _loads(
+                engine,
+                methods,
+                work.time_of_windows(task.limit, task.length, model),
+                work.memory_of_windows(task.length, model),
+                kept if key.variant == self.spec.baseline else 0,
+            )
+        asked = self._asked[key.task]
+        return _loads(
+            engine,
+            methods,
+            work.time_of_answers(asked, slots, model),
+            work.memory_of_answers(asked, slots, model),
+            asked.answers * _ANSWER_KEPT,
+        )
+
+    def model(self, methods: Sequence[Method], stored: int | None = None) -> Model:
+        """Return what an engine opens after these steps; stored: its bytes, if they are known."""
+        shape, last = self._left(methods), _quantizer(methods)
+        outer = last.requirements().outer_bits if last else WIDE
+        bits = ((last.bits or WIDE) + _SCALES) if last else WIDE
+        stored = stored or work.bytes_of(shape, bits, outer)
+        resident = stored
+        if last is not None and (at_work := self.resident.get(last.kind)):
+            resident = work.bytes_of(shape, at_work, max(outer, at_work))
+        return Model(shape, Weights(stored, resident), self.speed)
+
+    def _profile(self, engine: Engine, methods: Sequence[Method], model: Model, slots: int) -> Work:
+        spec = self.spec.profile
+        assert spec is not None  # or there were no such cell
+        asked = next(iter(self._asked.values()), None)
+        prompt = asked.prompts / asked.answers if asked and asked.answers else PROMPT
+        many = max((slots if spec.load else 1, *spec.concurrency))
+        longest = int((asked.longest - asked.limit if asked else prompt) + spec.new_tokens)
+        return _loads(
+            engine,
+            methods,
+            work.time_of_profile(spec, prompt, slots, model),
+            work.memory_of_answers(Asked(many, 0, 0, 0, longest), slots, model),
+            0,
+        )
+
+    def with_spec(self, spec: StudySpec) -> Predictor:
+        """Return a predictor of another study on the same model, with none of it built."""
+        other = replace(self, spec=spec, made={})
+        if spec.tasks == self.spec.tasks:
+            other.__dict__["_asked"] = self._asked
+        return other
+
+    @cached_property
+    def _asked(self) -> dict[str, Asked]:
+        """What each task with prompts asks for, in tokens of this model."""
+        tokenizer = load_tokenizer(self.checkpoint.path)
+        found = {}
+        for named in self.spec.tasks:
+            task = open_task(named)
+            if task.mode == "generation":
+                requests = task_requests(task, tokenizer, self.spec.seed)
+                prompts = [len(request.prompt_ids) for request in requests]
+                limit = task.max_new_tokens
+                found[named.kind] = Asked(
+                    answers=len(prompts),
+                    prompts=sum(prompts),
+                    # Lengths fall off exponentially, and are cut at the limit.
+                    tokens=len(prompts) * ANSWER * -math.expm1(-limit / ANSWER),
+                    limit=limit,
+                    longest=max(prompts, default=0) + limit,
+                )
+        return found
+
+    def _left(self, methods: Sequence[Method]) -> Shape:
+        """Return the shape after these steps."""
+        share = math.prod(method.requirements().weights_left for method in methods)
+        inner = int(self.shape.inner * share)
+        return self.shape.model_copy(
+            update={
+                "parameters": inner + self.shape.outer,
+                "layers": round(self.shape.layers * share),
+                "cache": int(self.shape.cache * share),
+            }
+        )
+
+    def _build(self, steps: Sequence[Step], todo: Sequence[Step]) -> Work:
+        done = [recipe.build(step) for step in steps[: len(steps) - len(todo)]]
+        time, phases, disk = list[Load](), list[tuple[Load, ...]](), 0
+        for step in todo:
+            method = recipe.build(step)
+            needs, before = method.requirements(), self._left(done)
+            own, first = costs.method_says(needs), not time
+            part = f"method {step.kind}"
+            time.append(
+                Load(part, work.time_of_method(needs, before, self.speed, first), own.seconds)
+            )
+            phases.append((Load(part, work.memory_of_method(needs, before), own.memory),))
+            done.append(method)
+            if method.trains:  # its checkpoints are the most of it
+                disk += int(needs.disk_per_weight * before.parameters)
+            disk += self.model(done).weights.stored + _BESIDE
+        return Work(time, (*phases, (_IDLE,)), disk)
 
 
-def _profile(spec: StudySpec, single: float, batched: float) -> float:
-    profile: Any = spec.profile
-    several = sum(level for level in profile.concurrency if level > 1)
-    load = profile.load
-    # At low rates requests are answered one by one, so that is what the load counts as.
-    alone = profile.prompts
-    if load is not None:
-        alone += load.requests * len((*load.rates, *load.clients))
-    return float(profile.new_tokens * (alone * single + 2 * several * batched * 1.5))
+def _loads(
+    engine: Engine, methods: Sequence[Method], time: Amounts, memory: Amounts, disk: int
+) -> Work:
+    """Return an engine's work, with what weights quantized by a method add to it."""
+    own, last = costs.engine_says(engine.cost), _quantizer(methods)
+    part = f"engine {engine.kind}"
+    times, held = [Load(part, time, own.seconds)], [Load(part, memory, own.memory)]
+    if last is not None:
+        more = f"{engine.kind} with {last.kind}"
+        times.append(Load(more, time, {}))
+        held.append(Load(more, memory, {}))
+    return Work(times, (held,), disk)
+
+
+def _quantizer(methods: Sequence[Method]) -> Method | None:
+    return next((m for m in reversed(methods) if m.bits is not None and m.bits < WIDE), None)

@@ -100,7 +100,7 @@ class _Run:
         _same_machine(self.store, here)
         plan = make_plan(self.spec, self.checkpoint, here, self.artifacts, only)
         todo = [cell for cell in plan.cells if not self._done(cell.key)]
-        refuse_if_too_big(Plan(cells=tuple(todo)), here)
+        refuse_if_too_big(Plan(cells=tuple(todo)), here, self.spec.baseline)
         self.listen(Event("planned", plan=Plan(cells=tuple(todo))))
         clock = _Clock(sum(c.prediction.seconds for c in todo if not c.skip))
         for cell in todo:

@@ -1,0 +1,278 @@
+"""How well `weightcut plan` predicts: cells predicted against measured, and the fit of its costs.
+
+    python benchmarks/preflight.py measure NAME --out RUN     # a study for this, on a quiet machine
+    python benchmarks/preflight.py table RUN ... [--held-out RUN ...]
+    python benchmarks/preflight.py fit RUN ... [--loaded RUN ...]
+
+`fit` writes `src/weightcut/study/costs.yaml`: for each engine and method how many times the
+amounts of work (`study/work.py`) a cell took, by non-negative least squares on relative errors.
+`table` prints each cell with the errors, the runs that were fitted apart from those held out. Runs
+under --loaded were made on a machine that did other work: their memory counts; their time is CPU
+seconds times what a cell of that kind takes of the clock for each CPU second in the others.
+
+NAME is a shape of benchmarks/shapes.py (random weights, written to a temporary folder), or
+`methods` for every method on the bundled model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+from scipy.optimize import nnls
+from shapes import SHAPES, write_shape
+
+from weightcut.hardware import probe, verdicts
+from weightcut.hardware.speed import Speed, speed
+from weightcut.models.resolve import resolve
+from weightcut.models.shape import shape_of
+from weightcut.records import CellKey
+from weightcut.store.run_store import RunStore
+from weightcut.study import costs
+from weightcut.study.build import artifact_key, fitted
+from weightcut.study.predict import Predictor, Work
+
+COSTS = Path(costs.__file__).with_name("costs.yaml")
+SHORTEST = 1.0  # seconds; a build that found its work done says nothing
+T, V = "transformers", "openvino"
+PLAIN = "int4(awq=false,scale_estimation=false)"
+STUDIES: dict[str, dict[str, tuple[str, str]]] = {
+    "llama-1b": {
+        "full": (T, ""), "ov-16bit": (V, ""), "ov-int8": (V, "int8"), "nf4": (T, "bnb-nf4"),
+        "gptq": (T, "gptq(windows=8,length=128)"), "rtn": (T, "rtn"),
+    },
+    "qwen2-0.5b": {
+        "full": (T, ""), "ov-16bit": (V, ""), "ov-int8": (V, "int8"), "ov-int4": (V, PLAIN),
+        "nf4": (T, "bnb-nf4"), "gptq": (T, "gptq(windows=8,length=128)"),
+    },
+    "gpt2-124m": {
+        "full": (T, ""), "ov-16bit": (V, ""), "ov-int8": (V, "int8"), "int8": (T, "bnb-int8"),
+    },
+    "llama-360m": {
+        "full": (T, ""), "ov-int8": (V, "int8"), "ov-int4-data": (V, "int4(windows=4)"),
+        "awq": (T, "awq(windows=8,length=128)"), "rtn8": (T, "rtn(bits=8)"),
+        "torchao-int8": (T, "torchao-int8"),
+    },
+    "methods": {
+        "full": (T, ""), "torchao-int8": (T, "torchao-int8"),
+        "torchao-int8-dynamic": (T, "torchao-int8-dynamic"), "torchao-int4": (T, "torchao-int4"),
+        "bnb-int8": (T, "bnb-int8"), "bnb-fp4": (T, "bnb-fp4"),
+        "smoothquant": (T, "smoothquant(windows=8,length=256)"), "rtn8": (T, "rtn(bits=8)"),
+        "rtn": (T, "rtn"), "gptq": (T, "gptq(windows=8,length=256)"),
+        "awq": (T, "awq(windows=8,length=256)"), "magnitude": (T, "magnitude"),
+        "wanda": (T, "wanda(windows=8,length=256)"),
+        "sparsegpt": (T, "sparsegpt(windows=8,length=256)"), "ov-int4-plain": (V, PLAIN),
+    },
+}  # fmt: skip
+
+
+class Row(NamedTuple):
+    """A cell that was measured, and the work that it was."""
+
+    run: str
+    cell: str
+    work: Work
+    seconds: float
+    cpu: float
+    memory: float
+    loaded: bool
+    kind: tuple[str, ...]  # cells that use the cores alike
+
+
+def main() -> None:
+    """Measure, print or fit."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    actions = parser.add_subparsers(dest="action", required=True)
+    one = actions.add_parser("measure")
+    one.add_argument("name", choices=sorted(STUDIES))
+    one.add_argument("--out", type=Path, required=True)
+    for name in ("table", "fit"):
+        action = actions.add_parser(name)
+        action.add_argument("runs", nargs="*", type=Path)
+        action.add_argument("--loaded", nargs="*", type=Path, default=[])
+        action.add_argument("--held-out", nargs="*", type=Path, default=[])
+        action.add_argument("--here", action="store_true", help="with this machine's speed")
+    chosen = parser.parse_args()
+    if chosen.action == "measure":
+        measure(chosen.name, chosen.out)
+        return
+    at = speed() if chosen.here else Speed()
+    rows = read(chosen.runs, chosen.loaded, at)
+    if chosen.action == "fit":
+        fit(rows)
+    else:
+        show("Cells that costs were fitted on", rows)
+        show("Cells of models that they were not fitted on", read(chosen.held_out, (), at))
+
+
+def measure(name: str, out: Path) -> None:
+    """Run the study made for a shape."""
+    data: dict[str, Any] = {
+        "study": f"preflight-{name}",
+        "variants": {k: {"engine": e, "recipe": r} for k, (e, r) in STUDIES[name].items()},
+        "tasks": [
+            {"name": "humaneval", "limit": 8, "max_new_tokens": 32},
+            {"name": "perplexity", "limit": 4, "length": 256},
+        ],
+        "profile": {"prompts": 3, "concurrency": [1, 8], "new_tokens": 16},
+    }
+    with TemporaryDirectory(prefix="weightcut-shape-") as folder:
+        data["model"] = (
+            str(write_shape(name, Path(folder) / name)) if name in SHAPES else "smollm2-135m"
+        )
+        study = Path(folder) / "study.yaml"
+        study.write_text(yaml.safe_dump(data))
+        words = [sys.executable, "-m", "weightcut.cli.main", "run", str(study), "--out", str(out)]
+        subprocess.run(words, check=True)
+
+
+def read(runs: Sequence[Path], loaded: Sequence[Path], at: Speed) -> list[Row]:
+    """Return the finished cells of runs."""
+    return [row for run in (*runs, *loaded) for row in _rows(run, run in loaded, at)]
+
+
+def _rows(run: Path, loaded: bool, at: Speed) -> Iterator[Row]:
+    store = RunStore.open(run)
+    spec = store.spec()
+    checkpoint = resolve(spec.model)
+    cells = {cell.key: cell for cell in store.cells()}
+    steps = {v.name: fitted(v.recipe, checkpoint.format, v.engine) for v in spec.variants}
+    sizes = {
+        v.name: int(cell.manifest["artifact"]["bytes"])
+        for v in spec.variants
+        if (cell := cells.get(CellKey(variant=v.name, stage="build"))) and cell.state == "done"
+    }
+    predictor = Predictor(
+        spec, checkpoint, shape_of(checkpoint), at, verdicts.resident_bits(), sizes
+    )
+    made: set[str] = set()
+    for key, cell in cells.items():
+        todo = steps[key.variant]
+        keys = [artifact_key(checkpoint, todo[: i + 1], spec.seed) for i in range(len(todo))]
+        if key.stage == "build":
+            todo = todo[sum(k in made for k in keys) :]
+            made.update(keys)
+        seconds = cell.manifest.get("seconds", cell.seconds)
+        if cell.state != "done" or seconds < SHORTEST:
+            continue
+        yield Row(
+            run.name,
+            str(key),
+            predictor.work(key, steps[key.variant], todo),
+            seconds,
+            float(cell.manifest["cpu_seconds"]),
+            float(cell.manifest["peak_rss_bytes"]),
+            loaded,
+            (key.stage, key.task, *((s.kind for s in todo) if key.stage == "build" else ())),
+        )
+
+
+def fit(rows: Sequence[Row]) -> None:
+    """Write costs.yaml."""
+    clock = _clock_per_cpu(rows)
+    times = [
+        ([(load.part, load.amounts) for load in row.work.time],
+         row.cpu * clock(row) if row.loaded else row.seconds)
+        for row in rows
+    ]  # fmt: skip
+    seconds = _solve(times)
+    phase = [0] * len(rows)
+    memory: dict[str, dict[str, float]] = {}
+    for _ in range(6):  # of a build's steps the hungriest counts: which one it is, is found so
+        held = [
+            ([(load.part, load.amounts) for load in row.work.memory[at]], row.memory)
+            for row, at in zip(rows, phase, strict=True)
+        ]
+        memory = _solve(held)
+        sums = [
+            [sum(_sum(memory.get(x.part, {}), x.amounts) for x in one) for one in row.work.memory]
+            for row in rows
+        ]
+        phase = [int(np.argmax(one)) for one in sums]
+    here = probe.machine()
+    parts = {
+        part: {"seconds": seconds.get(part, {}), "memory": memory.get(part, {})}
+        for part in sorted({*seconds, *memory} - {"worker"})
+    }
+    told = f"{datetime.now(UTC):%Y-%m-%d}, {here['cpu']}, {here['cores']} cores"
+    head = "# What work costs, measured: `python benchmarks/preflight.py fit` writes this file.\n"
+    text = yaml.safe_dump({"measured": told, "parts": parts}, sort_keys=True)
+    COSTS.write_text(head + text)
+    print(f"{len(rows)} cells fitted: {COSTS.name}", file=sys.stderr)
+
+
+def _clock_per_cpu(rows: Sequence[Row]) -> Any:
+    """Return what a cell takes of the clock for each CPU second, by the quiet cells of its kind."""
+    quiet = [row for row in rows if not row.loaded]
+
+    def share(row: Row) -> float:
+        alike = [q.seconds / q.cpu for q in quiet if q.kind == row.kind]
+        alike = alike or [q.seconds / q.cpu for q in quiet if q.kind[0] == row.kind[0]]
+        return median(alike) if alike else 1.0
+
+    return share
+
+
+def _solve(cells: Sequence[tuple[list[tuple[str, Any]], float]]) -> dict[str, dict[str, float]]:
+    """Return shares by part and amount that best explain the measured totals, relatively."""
+    names = sorted({(p, a) for loads, _ in cells for p, amounts in loads for a in amounts})
+    column = {name: i for i, name in enumerate(names)}
+    matrix = np.zeros((len(cells), len(names)))
+    for i, (loads, measured) in enumerate(cells):
+        for part, amounts in loads:
+            for amount, value in amounts.items():
+                matrix[i, column[part, amount]] += value / measured
+    scale = matrix.max(axis=0)
+    scale[scale == 0] = 1.0
+    # A light pull to zero keeps amounts that always come together from standing in for each other.
+    pulled = np.vstack([matrix / scale, 0.02 * np.eye(len(names))])
+    weights = np.ones(len(cells))
+    found = np.zeros(len(names))
+    for _ in range(20):  # least absolute errors, by least squares that count outliers less
+        full = np.concatenate([weights, np.ones(len(names))])
+        target = np.concatenate([np.ones(len(cells)), np.zeros(len(names))])
+        found, _ = nnls(pulled * full[:, None], target * full, maxiter=20_000)
+        error = np.abs(matrix / scale @ found - 1)
+        weights = 1 / np.sqrt(np.maximum(error, 0.05))
+    shares: dict[str, dict[str, float]] = {}
+    for (part, amount), value in zip(names, found / scale, strict=True):
+        if value > 0:
+            shares.setdefault(part, {})[amount] = float(f"{value:.4g}")
+    return shares
+
+
+def _sum(shares: dict[str, float], amounts: Any) -> float:
+    return sum(shares.get(name, 0.0) * value for name, value in amounts.items())
+
+
+def show(title: str, rows: Sequence[Row]) -> None:
+    """Print each cell with its errors, and their medians."""
+    if not rows:
+        return
+    print(f"\n### {title}\n\n| run | cell | predicted s | measured s | error | predicted MB "
+          "| measured MB | error |\n|---|---|---:|---:|---:|---:|---:|---:|")  # fmt: skip
+    times, memories = [], []
+    for row in rows:
+        made = row.work.prediction()
+        late, fat = made.seconds / row.seconds - 1, made.memory / row.memory - 1
+        times += [] if row.loaded else [abs(late)]
+        memories.append(abs(fat))
+        print(
+            f"| {row.run} | {row.cell} | {made.seconds:.1f} | {row.seconds:.1f} | {late:+.0%} "
+            f"| {made.memory / 1e6:.0f} | {row.memory / 1e6:.0f} | {fat:+.0%} |"
+        )
+    print(f"\n{len(rows)} cells; median error of memory {median(memories):.0%}", end="")
+    print(f", of time {median(times):.0%} ({len(times)} cells).\n" if times else ".\n")
+
+
+if __name__ == "__main__":
+    main()
