@@ -1,4 +1,4 @@
-"""What `/metrics` shows; docs/grafana and a test rely on the names."""
+"""What `/metrics` shows; deploy/ and a test rely on the names."""
 
 from __future__ import annotations
 
