@@ -92,7 +92,7 @@ class Predictor:
         task = open_task(next(t for t in self.spec.tasks if t.kind == key.task))
         if task.mode == "likelihood":
             kept = task.limit * task.length * task.top_k * 8
-            return _loads(
+            return loads(
                 engine,
                 methods,
                 work.time_of_windows(task.limit, task.length, model),
@@ -100,7 +100,7 @@ class Predictor:
                 kept if key.variant == self.spec.baseline else 0,
             )
         asked = self._asked[key.task]
-        return _loads(
+        return loads(
             engine,
             methods,
             work.time_of_answers(asked, slots, model),
@@ -126,7 +126,7 @@ class Predictor:
         prompt = asked.prompts / asked.answers if asked and asked.answers else PROMPT
         many = max((slots if spec.load else 1, *spec.concurrency))
         longest = int((asked.longest - asked.limit if asked else prompt) + spec.new_tokens)
-        return _loads(
+        return loads(
             engine,
             methods,
             work.time_of_profile(spec, prompt, slots, model),
@@ -193,7 +193,7 @@ class Predictor:
         return Work(time, (*phases, (_IDLE,)), disk)
 
 
-def _loads(
+def loads(
     engine: Engine, methods: Sequence[Method], time: Amounts, memory: Amounts, disk: int
 ) -> Work:
     """Return an engine's work, with what weights quantized by a method add to it."""
