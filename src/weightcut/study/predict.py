@@ -137,8 +137,8 @@ class Predictor:
     def with_spec(self, spec: StudySpec) -> Predictor:
         """Return a predictor of another study on the same model, with none of it built."""
         other = replace(self, spec=spec, made={})
-        if spec.tasks == self.spec.tasks:
-            other.__dict__["_asked"] = self._asked
+        if spec.tasks == self.spec.tasks and "_asked" in vars(self):
+            vars(other)["_asked"] = self._asked  # the prompts are the same
         return other
 
     @cached_property
