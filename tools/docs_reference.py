@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,7 +101,7 @@ def _help(text: str) -> Iterator[str]:
     said, found, example = inspect.cleandoc(text).partition("Example:")
     yield f"{_prose(said).strip()}\n"
     if found:
-        command, _, after = example.strip().partition("\n\n")
+        command, _, after = re.sub(";\\s", "\n\n", example.strip(), count=1).partition("\n\n")
         yield f"```sh\n{' '.join(command.split())}\n```\n"
         if after.strip():
             yield f"{_prose(after).strip()}\n"

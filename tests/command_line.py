@@ -1,0 +1,44 @@
+"""Command lines that stand in docs and configs, parsed by weightcut's own parser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from typer.main import get_command
+
+from weightcut import registry
+from weightcut.cli.main import app
+from weightcut.compression.recipe import parse_recipe
+from weightcut.hardware.cards import find_card
+from weightcut.study.spec import load_study
+
+
+def check_cli(words: list[str]) -> None:
+    """Parse a command line with weightcut's own parser, and look up what it names."""
+    command, path = get_command(app), "weightcut"
+    while words and hasattr(command, "commands") and not words[0].startswith("-"):
+        name, *words = words
+        assert name in command.commands, f"{path} has no command {name!r}"
+        command, path = command.commands[name], f"{path} {name}"
+    if hasattr(command, "commands"):
+        known = {option for param in command.params for option in param.opts} | {"--help"}
+        assert set(words) <= known, f"{path} {words}"
+        return
+    if words == ["--help"]:
+        return
+    try:
+        params = command.make_context(path, list(words)).params
+    except Exception as error:  # Typer's errors of usage have no public name
+        raise AssertionError(f"{path} {words}: {error}") from error
+    named: dict[str, Callable[[str], object]] = {
+        "recipe": parse_recipe,
+        "gpu": find_card,
+        "engine": lambda name: registry.load("engine", name),
+        "format_": lambda names: [registry.load("report", n) for n in names.split(",")],
+        "task": lambda name: registry.is_file(name) or registry.load("task", name),
+    }
+    for key, look_up in named.items():
+        if isinstance(params.get(key), str):
+            look_up(params[key])
+    if params.get("set_"):
+        load_study("quickstart", dict(item.split("=", 1) for item in params["set_"]))
