@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.unit.models.test_shape import EMBEDDING, LAYERS, LLAMA, checkpoint
 
+from weightcut.compression import recipe
 from weightcut.errors import NotHere
 from weightcut.hardware import rules
 from weightcut.hardware.speed import REFERENCE
@@ -51,15 +52,24 @@ def cell(plan: Plan, name: str) -> PlannedCell:
 
 
 def test_a_cell_that_does_not_fit_is_refused_with_the_number_and_what_fits(tmp_path: Path) -> None:
-    recipes = {"full": ("transformers", ""), "nf4": ("transformers", "bnb-nf4")}
-    plan = planned(big(tmp_path), recipes, 8e9)
-    full, nf4 = cell(plan, "full/perplexity"), cell(plan, "nf4/perplexity")
-    assert full.refused
-    needed = re.match(r"needs about ([\d.]+) GB of memory, 8.0 GB are available; ", full.skip)
+    recipes = {"full": ("transformers", ""), "int4": ("openvino", "int4")}
+    plan = planned(big(tmp_path), recipes, 20e9)
+    build = cell(plan, "int4/build")
+    assert build.refused
+    needed = re.match(r"needs about ([\d.]+) GB of memory, 20.0 GB are available; ", build.skip)
     assert needed is not None
-    assert 14 < float(needed[1]) < 25
-    assert re.search(r"nearest that fits: \S+ with the engine \w+ \([\d.]+ GB\)", full.skip)
-    assert nf4.prediction.memory < full.prediction.memory / 2
+    assert float(needed[1]) > 20
+    fits = re.search(r"nearest that fits: (\S+) with the engine \w+ \(([\d.]+) GB\)$", build.skip)
+    assert fits is not None
+    assert float(fits[2]) <= 20
+    assert recipe.parse_recipe(fits[1])
+    assert cell(plan, "int4/perplexity").skip == "int4 is not built"
+    assert not cell(plan, "full/perplexity").refused
+
+
+def test_a_baseline_that_does_not_fit_refuses_the_run(tmp_path: Path) -> None:
+    plan = planned(big(tmp_path), {"full": ("transformers", "")}, 8e9)
+    assert cell(plan, "full/perplexity").refused
     with pytest.raises(NotHere, match=r"the baseline needs about .* GB of memory"):
         refuse_if_too_big(plan, {}, "full")
 
