@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from weightcut.engines.answers import log_softmax
 from weightcut.engines.engine import Cost
 from weightcut.engines.openvino_batching import (
     PagedBatching,
     StatefulBatching,
     last_line,
-    log_softmax,
     step_inputs,
 )
 from weightcut.engines.openvino_live import OpenVINOLive

@@ -6,7 +6,6 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,64 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
+from weightcut.engines.answers import Answer, choose, log_softmax
 from weightcut.errors import BrokenInput, NotHere, WeightcutError
 from weightcut.models.tokenizer import Tokenizer
-from weightcut.records import Completion, FinishReason, Request
+from weightcut.records import Completion, Request
 
 _CACHE_SHARE = 0.5  # of the free memory
 _BLOCK = 32  # tokens in one block of the cache, on the CPU
 _PREFILL_TOKENS = 2048  # in one step; longer prompts are read in pieces
 _CANDIDATES = 1 << 16
-
-
-@dataclass
-class Answer:
-    """One request being answered."""
-
-    request: Request
-    handle: Any = None
-    ids: list[int] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    reason: FinishReason | None = None
-
-    def add(self, token: int, seconds: float, logprob: float, tokenizer: Tokenizer) -> None:
-        """Take the next token, and end where the request says so; tokens after the end are lost."""
-        if self.reason:
-            return
-        request = self.request
-        self.ids.append(token)
-        self.times.append(seconds)
-        self.logprobs.append(logprob)
-        if not request.ignore_stop and (token in request.stop_ids or self._stop_text(tokenizer)):
-            self.reason = "stop"
-        elif len(self.ids) >= request.max_new_tokens:
-            self.reason = "length"
-
-    def completion(self, tokenizer: Tokenizer) -> Completion:
-        """Return what came of it; what ended the answer is among the ids, not in the text."""
-        ids, request = self.ids, self.request
-        ended = self.reason == "stop" and ids[-1] in request.stop_ids
-        text = tokenizer.decode(ids[:-1] if ended else ids)
-        if not request.ignore_stop:
-            cuts = [at for stop in request.stop if (at := text.find(stop)) >= 0]
-            text = text[: min(cuts)] if cuts else text
-        return Completion(
-            request_id=request.id,
-            text=text,
-            token_ids=tuple(ids),
-            token_times=tuple(self.times),
-            finish_reason=self.reason or "aborted",
-            mean_logprob=float(np.mean(self.logprobs)) if self.logprobs else None,
-        )
-
-    def _stop_text(self, tokenizer: Tokenizer) -> bool:
-        if not self.request.stop:
-            return False
-        # Every token stands for at least one byte, so that this tail holds any stop text.
-        tail = self.ids[-max(len(stop.encode()) for stop in self.request.stop) - 8 :]
-        text = tokenizer.decode(tail)
-        return any(stop in text for stop in self.request.stop)
 
 
 class PagedBatching:
@@ -298,30 +248,6 @@ def step_inputs(
     rows = np.arange(len(ids), dtype=np.int32) if rows is None else rows
     feed = {"input_ids": ids, "attention_mask": mask, "position_ids": positions, "beam_idx": rows}
     return {name: np.ascontiguousarray(value) for name, value in feed.items() if name in names}
-
-
-def log_softmax(
-    logits: npt.NDArray[np.float32], out: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    """Write natural-log probabilities over the last axis into `out`, and return it."""
-    np.subtract(logits, logits.max(axis=-1, keepdims=True), out=out)
-    out -= np.log(np.exp(out).sum(axis=-1, keepdims=True))
-    return out
-
-
-def choose(
-    logprobs: npt.NDArray[np.float32], temperature: float, top_p: float, draw: np.random.Generator
-) -> int:
-    """Return a token: the likeliest at temperature 0, else drawn from the nucleus `top_p`."""
-    if temperature == 0:
-        return int(logprobs.argmax())
-    scaled = logprobs.astype(np.float64) / temperature
-    order = np.argsort(-scaled)
-    chances = np.exp(scaled[order] - scaled[order[0]])
-    chances /= chances.sum()
-    kept = int(np.searchsorted(np.cumsum(chances), top_p)) + 1
-    chances = chances[:kept] / chances[:kept].sum()
-    return int(order[draw.choice(len(chances), p=chances)])
 
 
 def last_line(error: BaseException) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from weightcut.engines.answers import Answer
 from weightcut.engines.engine import Progress
-from weightcut.engines.openvino_batching import Answer, PagedBatching
+from weightcut.engines.openvino_batching import PagedBatching
 from weightcut.errors import UsageError
 from weightcut.models.tokenizer import Tokenizer
 from weightcut.records import Request

@@ -51,7 +51,7 @@ class Architecture:
     rotated: bool = False
 
 
-_ARCHITECTURES: Mapping[str, Architecture] = {
+ARCHITECTURES: Mapping[str, Architecture] = {
     "llama": Architecture("LlamaForCausalLM", _LAYER, rotated=True),
     "qwen2": Architecture("Qwen2ForCausalLM", {**_LAYER, **_QKV_BIAS}),
     "qwen3": Architecture("Qwen3ForCausalLM", {**_LAYER, **_QK_NORM}),
@@ -66,13 +66,13 @@ def convert_gguf(path: Path, folder: Path) -> None:
     """
     source = read_gguf(path)
     kind = str(source.metadata.get("general.architecture"))
-    if kind not in _ARCHITECTURES:
+    if kind not in ARCHITECTURES:
         raise UsageError(
-            f"its architecture is {kind!r}; {nearest(kind, _ARCHITECTURES)}",
+            f"its architecture is {kind!r}; {nearest(kind, ARCHITECTURES)}",
             place=str(path),
             cure="use the model's original Hugging Face folder",
         )
-    architecture = _ARCHITECTURES[kind]
+    architecture = ARCHITECTURES[kind]
     config = _config(source, kind, architecture)
     names = _names(source, architecture, config["num_hidden_layers"])
     _check_shapes(source, config)

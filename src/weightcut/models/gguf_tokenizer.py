@@ -17,7 +17,7 @@ from weightcut.errors import BrokenInput, UsageError, nearest
 _CASES = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 # Name: "gpt2" for GPT-2's own split, "digits" for the same after cutting digits apart, or a regex.
-_SPLITS: Mapping[str, str] = {
+SPLITS: Mapping[str, str] = {
     "gpt-2": "gpt2",
     "llama-bpe": rf"{_CASES}|\p{{N}}{{1,3}}{_REST}",
     "qwen2": rf"{_CASES}|\p{{N}}{_REST}",
@@ -46,7 +46,7 @@ def write_tokenizer(metadata: Mapping[str, Any], folder: Path, place: Path) -> N
         raise BrokenInput("its tokenizer lacks tokens or merges", place=str(place))
     assert isinstance(tokens, list)
     assert isinstance(merges, list)
-    tokenizer = _byte_pair(metadata, tokens, merges, place)
+    tokenizer = byte_pair(metadata, tokens, merges, place)
     tokenizer.save(str(folder / "tokenizer.json"))
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -73,15 +73,16 @@ def special_ids(metadata: Mapping[str, Any], place: Path) -> dict[str, int]:
     return found
 
 
-def _byte_pair(
+def byte_pair(
     metadata: Mapping[str, Any], tokens: list[str], merges: list[str], place: Path
 ) -> Any:
+    """Return the tokenizer that a GGUF file's metadata describes."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 
     name = metadata.get("tokenizer.ggml.pre", "")
-    if name not in _SPLITS:
+    if name not in SPLITS:
         raise UsageError(
-            f"its tokenizer splits text by the rule {name!r}; {nearest(name, _SPLITS)}",
+            f"its tokenizer splits text by the rule {name!r}; {nearest(name, SPLITS)}",
             place=str(place),
             cure="use the model's original Hugging Face folder",
         )
@@ -96,7 +97,7 @@ def _byte_pair(
     )
     if name == "qwen2":
         tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = _splitter(_SPLITS[name])
+    tokenizer.pre_tokenizer = _splitter(SPLITS[name])
     tokenizer.decoder = decoders.ByteLevel()
     kinds = metadata.get("tokenizer.ggml.token_type") or []
     tokenizer.add_tokens(

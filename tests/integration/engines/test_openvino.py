@@ -18,8 +18,9 @@ from tests.integration.openvino_models import (
     reference,
 )
 
+from weightcut.engines.answers import log_softmax
 from weightcut.engines.openvino import OpenVINOEngine, OpenVINOSession
-from weightcut.engines.openvino_batching import StatefulBatching, log_softmax, step_inputs
+from weightcut.engines.openvino_batching import StatefulBatching, step_inputs
 from weightcut.engines.openvino_paged import MARK, paged_obstacle
 from weightcut.errors import BrokenInput
 from weightcut.models.tokenizer import load_tokenizer

@@ -5,14 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weightcut.engines.openvino_batching import (
-    Answer,
-    _pad_left,
-    choose,
-    last_line,
-    log_softmax,
-    step_inputs,
-)
+from weightcut.engines.answers import Answer, choose, log_softmax
+from weightcut.engines.openvino_batching import _pad_left, last_line, step_inputs
 from weightcut.models.tokenizer import ByteTokenizer
 from weightcut.records import Request
 
