@@ -14,10 +14,11 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from weightcut.engines.batching import Batch
+from weightcut.engines.bnb_prompts import unpack_for_prompts
 from weightcut.engines.engine import Cost
 from weightcut.engines.versions import told_of
 from weightcut.errors import BrokenInput, NotHere, UsageError
-from weightcut.models import torch_state
+from weightcut.models import adapters, torch_state
 from weightcut.models.causal_lm import load_causal_lm, read_config
 from weightcut.models.tokenizer import load_tokenizer
 from weightcut.records import (
@@ -43,10 +44,11 @@ _ROWS_AT_ONCE = 128
 class TransformersEngine(Record):
     """Opens Hugging Face folders, quantized ones included, on a GPU if there is one.
 
+    So it does adapters (`peft`), with the base that lies beside them, not merged into it.
     Folders with a torch state dict are opened on the CPU, and without running any code from them.
     """
 
-    accepts: ClassVar[frozenset[Format]] = frozenset({"hf", "torch"})
+    accepts: ClassVar[frozenset[Format]] = frozenset({"hf", "peft", "torch"})
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
     extra: ClassVar[str] = ""
     exact: ClassVar[dict[str, Any]] = {"dtype": "float32"}
@@ -72,7 +74,8 @@ class TransformersEngine(Record):
         """Load the model; BrokenInput, NotHere or UsageError where that cannot be."""
         import torch
 
-        check_quantization(artifact.path)
+        adapted = adapters.is_adapter(artifact.path)
+        check_quantization(adapters.base_of(artifact.path) if adapted else artifact.path)
         device = self.device
         if device == "auto" and artifact.format == "torch":
             device = "cpu"
@@ -91,7 +94,8 @@ class TransformersSession:
 
     def __init__(self, folder: Path, dtype: str, device: str, max_batch: int) -> None:
         self._tokenizer = load_tokenizer(folder)
-        self._quantization = read_config(folder).get("quantization_config")
+        base = adapters.base_of(folder) if adapters.is_adapter(folder) else folder
+        self._quantization = read_config(base).get("quantization_config")
         self._model: Any = load_model(folder, dtype, device)
         self._dtype = dtype
         self._max_batch = max_batch
@@ -127,6 +131,7 @@ class TransformersSession:
             "engine": "transformers",
             "versions": {name: version(name) for name in ("transformers", "torch")},
             "architecture": type(self._model).__name__,
+            "adapter": adapters.told(self._model),
             "precision": self._dtype,
             "quantization": None if self._quantization is None else _method(self._quantization),
             "device": str(self._model.device),
@@ -158,11 +163,15 @@ def load_model(folder: Path, dtype: str, device: str) -> Any:
     Only safetensors or, where there are none, the tensors of a state dict are read, and no code
     from the folder runs. BrokenInput where files or weights are missing or unreadable.
     """
-    if torch_state.is_state_folder(folder):
+    if adapters.is_adapter(folder):
+        model = adapters.load_adapted_lm(folder, dtype, device)
+    elif torch_state.is_state_folder(folder):
         model = torch_state.load_torch_lm(folder, dtype, device)
     else:
         model = load_causal_lm(folder, dtype, device=device)
     use_grouped_attention(model)
+    if device == "cpu" and getattr(model, "is_loaded_in_4bit", False):
+        unpack_for_prompts(model)
     return model
 
 

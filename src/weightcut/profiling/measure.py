@@ -34,11 +34,12 @@ def measure(
 ) -> Iterator[Observation]:
     """Yield the raw readings of a session.
 
-    requests: different prompts, all to be answered with the same number of tokens; the first one
-    only warms up. latency: how many of the others are timed one at a time.
+    requests: different prompts, all to be answered with the same number of tokens; the longest
+    warms up first, so that an engine which makes room for what it is asked does it once. latency:
+    how many of them are timed one at a time, the first left out.
     """
-    warm_up, prompts = requests[0], requests[1:] or requests
-    list(session.generate([warm_up]))
+    prompts = requests[1:] or requests
+    list(session.generate([max(requests, key=lambda request: len(request.prompt_ids))]))
     before = wait_until_quiet()
     watch = OthersLoad()
     tokens, seconds = 0, 0.0
