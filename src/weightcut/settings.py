@@ -41,6 +41,14 @@ def weak_sandbox_allowed() -> bool:
     return os.environ.get("WEIGHTCUT_SANDBOX_ALLOW_WEAK", "") not in ("", "0")
 
 
+def accelerate_config() -> str:
+    """Return by which accelerate config models are trained (`WEIGHTCUT_ACCELERATE`), "" for none.
+
+    It is a file, or the name of one of those that come with weightcut; none trains in one process.
+    """
+    return os.environ.get("WEIGHTCUT_ACCELERATE", "")
+
+
 def isolated_environment() -> dict[str, str]:
     """Return the environment for processes that handle models: no hub, no telemetry, quiet."""
     return dict(os.environ) | {

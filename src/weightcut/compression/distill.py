@@ -2,56 +2,72 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
+from weightcut.compression import accelerate_launch
 from weightcut.compression.distillation_loss import distillation_loss, divergence
 from weightcut.compression.files import bytes_by_part
 from weightcut.compression.hf_io import load_causal_lm, save_causal_lm
+from weightcut.compression.hf_source import check_source
 from weightcut.compression.method import Context, Requirements
-from weightcut.compression.training import Schedule, autocast, has_bfloat16, train
-from weightcut.errors import BrokenInput, UsageError
+from weightcut.compression.teachers import (
+    LiveTeacher,
+    Teacher,
+    kept_teacher,
+    require_same_tokenizer,
+    shared_width,
+)
+from weightcut.compression.training import (
+    TrainingSettings,
+    Windows,
+    autocast,
+    device,
+    has_bfloat16,
+    labels,
+    train,
+    windows,
+)
+from weightcut.errors import UsageError
 from weightcut.models.digest import folder_digest
-from weightcut.records import Format, Record
+from weightcut.models.hub import parse
+from weightcut.models.resolve import resolve
+from weightcut.records import Format
 
 
-class Distill(Record):
+class Distill(TrainingSettings):
     """Train the model to match a teacher's next-token distributions on training text.
 
     The loss is the forward KL divergence at a temperature, mixed with the label loss (Hinton 2015,
     arXiv:1503.02531). After pruning it is the retraining that gives most of the loss back, from
     the unpruned model as the teacher (Minitron, arXiv:2407.14679: KL on logits alone, no labels).
     Weights are trained in float32 with bfloat16 arithmetic and stored in the type they came in.
-    The teacher runs beside the student: every window is seen once, so caching its logits would
-    save nothing.
+    The teacher's `top_k` most probable tokens at each place are kept on disk: several students
+    that see the same text cost one pass of the teacher, and both never work side by side.
     """
 
     kind: Literal["distill"] = "distill"
-    steps: int = Field(50, ge=1, description="optimizer steps")
-    batch_size: int = Field(2, ge=1, description="windows per step")
-    length: int = Field(256, ge=2, description="tokens per window")
-    learning_rate: float = Field(3e-4, gt=0, description="peak learning rate of AdamW")
-    warmup: int = Field(10, ge=0, description="steps of linear warm-up; a cosine to 0 follows")
     temperature: float = Field(
         1.0, gt=0, description="softens both distributions; 1 is as they are"
     )
     alpha: float = Field(
         0.0, ge=0, le=1, description="share of the label loss; 0 imitates the teacher alone"
     )
+    top_k: int = Field(
+        64, ge=0, description="the teacher's tokens kept at each place, the rest counts as one;"
+        " 0: all, with the teacher beside the student"
+    )  # fmt: skip
+    hidden_states: float = Field(
+        0.0, ge=0, description="weight of the cosine distance between the layers' outputs, added"
+        " to the loss; above 0 the teacher runs beside the student"
+    )  # fmt: skip
     teacher: str = Field(
-        "", description="folder of the teacher; empty: the model that the recipe started from"
-    )
-    validation_windows: int = Field(8, ge=1, description="held-out windows, of `length` tokens")
-    eval_every: int = Field(50, ge=1, description="steps between validations and checkpoints")
-    patience: int = Field(
-        0, ge=0, description="validations without improvement before it stops; 0: never"
-    )
+        "", description="folder, alias or hub:org/name@COMMIT of the teacher; empty: the model that"
+        " the recipe started from"
+    )  # fmt: skip
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"hf"})
     produces: ClassVar[Format] = "hf"
@@ -73,123 +89,128 @@ class Distill(Record):
             disk_per_weight=26.0,
         )
 
+    def reads(self) -> dict[str, str]:
+        """Return the teacher's digest, where one is named."""
+        return {"teacher": folder_digest(self._teacher())} if self.teacher else {}
+
     def compress(self, source: Path, out: Path, context: Context) -> None:
         """Train a copy of the model in `source` and write it to `out`."""
-        import torch
-
-        folder = Path(self.teacher).expanduser() if self.teacher else context.origin
+        folder = self._teacher() if self.teacher else context.origin
         require_same_tokenizer(source, folder)
-        blocks = context.texts("training", self.steps * self.batch_size, self.length)
-        windows = shuffled(blocks.ids, context.seed)
-        held_out = context.texts("validation", self.validation_windows, self.length)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        teacher = load_causal_lm(folder).requires_grad_(False).to(device)
+        for model in (source, folder):
+            check_source(model)
+        text = windows(self, context)
+        width = shared_width(source, folder)
+        teacher, passes = self._ready(folder, text, width, context)
+        if accelerate_launch.wanted():
+            del teacher
+            accelerate_launch.run(self, source, out, context, text)
+            return
         student = load_causal_lm(source)
         stored = student.dtype
-        student = student.to(device, torch.float32)
-
-        def loss_of(model: Any, ids: Any) -> Any:
-            ours, theirs = _logits(model, teacher, ids)
-            return distillation_loss(ours, theirs, ids, self.temperature, self.alpha)
-
-        def validate(model: Any) -> Mapping[str, float]:
-            return validation(model.eval(), teacher, torch.from_numpy(held_out.ids))
-
+        student = student.float().to(device())
+        validate = validation(teacher, text, width)
         before = validate(student)
-        record = train(
-            student,
-            torch.from_numpy(windows),
-            loss_of,
-            validate,
-            self._schedule(context.seed),
-            context.scratch,
-            context.progress,
-        )
-        after = validate(student)
-        save_causal_lm(student.to("cpu", stored), source, out)
+        trained = train(student, text, self._loss(teacher, width), validate, self, context)
         context.record.update(
-            record,
+            trained.record,
             validation_before=before,
-            validation_after=after,
             precision="bfloat16 on float32 weights" if has_bfloat16() else "float32",
             teacher=folder_digest(folder),
-            teacher_parameters=sum(p.numel() for p in teacher.parameters()),
-            text={
-                "source": blocks.source,
-                "digest": blocks.digest,
-                "tokens": int(blocks.ids.size),
-            },
-            bytes_by_part=bytes_by_part(out),
+            teacher_windows=passes,
+        )
+        if not trained.main:
+            return
+        if trained.weights is not None:
+            student = load_causal_lm(source, "float32")
+            student.load_state_dict(trained.weights, strict=False)
+        save_causal_lm(student.to("cpu", stored), source, out)
+        context.record["bytes_by_part"] = bytes_by_part(out)
+
+    def _ready(
+        self, folder: Path, text: Windows, width: int, context: Context
+    ) -> tuple[Teacher, int]:
+        """Return the teacher, and how many windows it predicted for the disk."""
+        if not self.top_k or self.hidden_states:
+            return LiveTeacher(folder, width), 0
+        place = (context.shared or context.scratch) / "teachers"
+        return kept_teacher(
+            folder, place, text, self.top_k, self.temperature, width, context.progress
         )
 
-    def _schedule(self, seed: int) -> Schedule:
-        return Schedule(
-            steps=self.steps,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            warmup=min(self.warmup, self.steps - 1),
-            eval_every=self.eval_every,
-            patience=self.patience,
-            seed=seed,
-        )
+    def _loss(self, teacher: Teacher, width: int) -> Callable[[Any, Mapping[str, Any]], Any]:
+        def loss_of(model: Any, batch: Mapping[str, Any]) -> Any:
+            ids, weight = batch["input_ids"], self.hidden_states
+            with autocast():
+                ours = model(input_ids=ids, use_cache=False, output_hidden_states=weight > 0)
+            loss = distillation_loss(
+                ours.logits[..., :width],
+                teacher.training(batch),
+                batch["labels"],
+                self.temperature,
+                self.alpha,
+            )
+            if weight and isinstance(teacher, LiveTeacher):
+                theirs = teacher.hidden_states(ids)
+                loss = loss + weight * hidden_distance(ours.hidden_states, theirs)
+            return loss
+
+        return loss_of
+
+    def _teacher(self) -> Path:
+        """Return the folder of the teacher that is named."""
+        if self.teacher.startswith("hub:") and not parse(self.teacher).pinned:
+            raise UsageError(
+                "a teacher on the hub is named with the commit, so that it is the same everywhere",
+                place=self.teacher,
+                cure="write hub:org/name@ and the 40 digits of the commit",
+            )
+        found = resolve(self.teacher)
+        if found.format != "hf":
+            raise UsageError(f"a teacher is an hf folder, not {found.format}", place=self.teacher)
+        return found.path
 
 
-def validation(student: Any, teacher: Any, windows: Any) -> dict[str, float]:
-    """Return the student's divergence from the teacher and its own loss on held-out windows.
+def validation(teacher: Teacher, text: Windows, width: int) -> Callable[[Any], dict[str, float]]:
+    """Return what tells a student's divergence from the teacher on held-out windows, and its loss.
 
     `loss` (what early stopping looks at) and `kl`: mean KL(teacher || student); `nll`: mean
     cross-entropy; all in nats per token.
     """
-    import torch
 
-    kl = nll = 0.0
-    tokens = 0
-    with torch.inference_mode():
-        for row in windows:
-            ids = row[None].to(student.device)
-            sums = divergence(*_logits(student, teacher, ids), ids)
-            kl, nll, tokens = kl + sums[0], nll + sums[1], tokens + sums[2]
-    return {"loss": kl / tokens, "kl": kl / tokens, "nll": nll / tokens}
+    def validate(student: Any) -> dict[str, float]:
+        import torch
+
+        target = torch.from_numpy(labels(text.held_out))
+        kl = nll = 0.0
+        tokens = 0
+        with torch.no_grad(), autocast():
+            for index, row in enumerate(torch.from_numpy(text.held_out.ids)):
+                ids = row[None].to(device())
+                ours = student(input_ids=ids, use_cache=False).logits[..., :width]
+                theirs = teacher.held_out(index, ids)
+                sums = divergence(ours, theirs, target[index][None].to(ids.device))
+                kl, nll, tokens = kl + sums[0], nll + sums[1], tokens + sums[2]
+        return {"loss": kl / tokens, "kl": kl / tokens, "nll": nll / tokens}
+
+    return validate
 
 
-def require_same_tokenizer(student: Path, teacher: Path) -> None:
-    """Refuse a teacher whose token ids mean other texts than the student's (UsageError)."""
-    ours, theirs = (_vocabulary(folder) for folder in (student, teacher))
-    if ours != theirs:
+def hidden_distance(ours: Any, theirs: Any) -> Any:
+    """Return the mean cosine distance of the student's layer outputs from the teacher's.
+
+    ours, theirs: outputs of the embedding and of each layer, [windows, length, width] each. A layer
+    of the student is compared with the one at the same share of the teacher's depth.
+    """
+    from torch.nn.functional import cosine_similarity
+
+    if ours[0].shape[-1] != theirs[0].shape[-1]:
         raise UsageError(
-            "teacher and student have different tokenizers: "
-            f"{len(theirs)} and {len(ours)} entries, {len(ours.items() & theirs.items())} shared",
-            place=str(teacher),
-            cure="take a teacher of the same family",
+            f"hidden states are {ours[0].shape[-1]} wide in the student and "
+            f"{theirs[0].shape[-1]} in the teacher",
+            cure="take hidden_states=0, or a student of the teacher's width",
         )
-
-
-def shuffled(windows: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
-    """Return the windows in a random order, so that neighbours in a text do not share a batch."""
-    return windows[np.random.default_rng(seed).permutation(len(windows))]
-
-
-def _logits(student: Any, teacher: Any, ids: Any) -> tuple[Any, Any]:
-    """Return both models' logits over the ids they share (tables may be padded differently)."""
-    import torch
-
-    with torch.no_grad():
-        theirs = teacher(input_ids=ids, use_cache=False).logits
-    with autocast():
-        ours = student(input_ids=ids, use_cache=False).logits
-    size = min(ours.shape[-1], theirs.shape[-1])
-    return ours[..., :size], theirs[..., :size]
-
-
-def _vocabulary(folder: Path) -> dict[str, int]:
-    """Return every token of tokenizer.json with its id, special ones included."""
-    path = folder / "tokenizer.json"
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        table = data["model"]["vocab"]
-        pairs = (
-            table.items() if isinstance(table, dict) else ((t, i) for i, (t, _) in enumerate(table))
-        )
-        return {**dict(pairs), **{t["content"]: t["id"] for t in data.get("added_tokens", [])}}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BrokenInput(f"cannot be read as a tokenizer: {error}", place=str(path)) from error
+    layers, depth = len(ours) - 1, len(theirs) - 1
+    pairs = [(ours[i], theirs[round(i * depth / layers)]) for i in range(1, layers + 1)]
+    distances = [1 - cosine_similarity(a.float(), b.float(), dim=-1).mean() for a, b in pairs]
+    return sum(distances) / layers

@@ -1,13 +1,33 @@
-"""The loss of knowledge distillation, computed a few rows at a time."""
+"""The losses of training, computed a few rows at a time."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from weightcut.compression.training import IGNORED
+
 # Numbers per chunk of logits: a few chunks in float32 stay in a core's cache.
 _CHUNK = 1 << 17
-IGNORED = -100
+# Of probability that a softmax leaves outside the kept tokens, so that its logarithm is finite.
+_LEAST = 1e-9
+# (logits [rows, vocabulary] in float32, labels [rows], (window, positions)) -> loss summed over
+# the rows in nats, its slope in the logits
+Rows = Callable[[Any, Any, tuple[int, Any]], tuple[float, Any]]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The teacher's most probable tokens at each place; what is left is one more event.
+
+    ids: int [windows, length, k]. probabilities: floating [windows, length, k], of the softmax at
+    the loss's temperature. Row i predicts label i + 1.
+    """
+
+    ids: Any
+    probabilities: Any
 
 
 def distillation_loss(
@@ -19,15 +39,36 @@ def distillation_loss(
     mean over the tokens that are predicted and whose label is not -100 (Hinton 2015,
     arXiv:1503.02531). The factor T^2 keeps the gradient's size when T changes.
 
-    student, teacher: logits [windows, length, vocabulary] of any floating type; row i predicts
-    label i + 1. labels: int64 [windows, length]. Loss and gradient come out of one sweep over a
-    few rows at a time, so the float32 copies of the logits never exist as a whole.
+    student: logits [windows, length, vocabulary] of any floating type; row i predicts label i + 1.
+    teacher: such logits too, or what is kept of its predictions (`Kept`). labels: int64 [windows,
+    length]. Loss and gradient come out of one sweep over a few rows at a time, so the float32
+    copies of the logits never exist as a whole.
     """
-    return _function().apply(student, teacher, labels, temperature, alpha)
+
+    def rows(logits: Any, target: Any, place: tuple[int, Any]) -> tuple[float, Any]:
+        loss, slope = _toward(teacher, logits, place, temperature)
+        if not alpha:
+            return loss, slope
+        hard, hard_slope = _hard(logits, target)
+        mixed = slope.mul_(1 - alpha).add_(hard_slope, alpha=alpha)
+        return (1 - alpha) * loss + alpha * hard, mixed
+
+    return _function().apply(student, labels, rows)
+
+
+def label_loss(student: Any, labels: Any) -> Any:
+    """Return the mean cross-entropy of the labels that are not -100, differentiable in `student`.
+
+    Shapes and memory as in `distillation_loss`.
+    """
+    return _function().apply(student, labels, lambda logits, target, _: _hard(logits, target))
 
 
 def divergence(student: Any, teacher: Any, labels: Any) -> tuple[float, float, int]:
-    """Return the sums of KL(teacher || student) and cross-entropy in nats, and the tokens."""
+    """Return the sums of KL(teacher || student) and cross-entropy in nats, and the tokens.
+
+    teacher: logits, or what is kept of its predictions: then the tokens not kept count as one.
+    """
     import torch
 
     kl = nll = 0.0
@@ -35,12 +76,24 @@ def divergence(student: Any, teacher: Any, labels: Any) -> tuple[float, float, i
     with torch.no_grad():
         for rows in _chunks(student, labels):
             target, keep = _targets(labels, rows)
-            q = student[rows][keep].float().log_softmax(-1)
-            p = teacher[rows][keep].float().log_softmax(-1)
-            kl += float((p.exp() * (p - q)).sum())
-            nll -= float(q.gather(-1, target[:, None]).sum())
+            logits = student[rows][keep].float()
+            kl += _toward(teacher, logits, (*rows, keep), 1.0)[0]
+            nll += _hard(logits, target)[0]
             tokens += int(target.numel())
     return kl, nll, tokens
+
+
+def likelihood(student: Any, labels: Any) -> tuple[float, int]:
+    """Return the sum of the labels' cross-entropy in nats, and how many count."""
+    import torch
+
+    nll, tokens = 0.0, 0
+    with torch.no_grad():
+        for rows in _chunks(student, labels):
+            target, keep = _targets(labels, rows)
+            nll += _hard(student[rows][keep].float(), target)[0]
+            tokens += int(target.numel())
+    return nll, tokens
 
 
 @cache
@@ -48,11 +101,9 @@ def _function() -> Any:
     """Return the autograd function; made here so that importing this module needs no torch."""
     import torch
 
-    class DistillationLoss(torch.autograd.Function):  # type: ignore[misc]
+    class RowLoss(torch.autograd.Function):  # type: ignore[misc]
         @staticmethod
-        def forward(
-            ctx: Any, student: Any, teacher: Any, labels: Any, temperature: float, alpha: float
-        ) -> Any:
+        def forward(ctx: Any, student: Any, labels: Any, loss_of: Any) -> Any:
             counted = labels[:, 1:] != IGNORED
             tokens = max(1, int(counted.sum()))
             # Zeroing as many bytes as the logits costs a twentieth of a step: only where needed.
@@ -62,24 +113,31 @@ def _function() -> Any:
             total = 0.0
             for rows in _chunks(student, labels):
                 target, keep = _targets(labels, rows)
-                logits = student[rows][keep].float()
-                given = teacher[rows][keep].to(torch.float32, copy=True)
-                loss, slope = _soft(logits, given, temperature)
-                loss, slope = loss * (1 - alpha), slope.mul_(1 - alpha)
-                if alpha:
-                    hard, hard_slope = _hard(logits, target)
-                    loss, slope = loss + alpha * hard, slope.add_(hard_slope, alpha=alpha)
-                total += loss
-                gradient[rows][keep] = slope.div_(tokens).to(gradient.dtype)
+                if target.numel():
+                    loss, slope = loss_of(student[rows][keep].float(), target, (*rows, keep))
+                    total += loss
+                    gradient[rows][keep] = slope.div_(tokens).to(gradient.dtype)
             ctx.save_for_backward(gradient)
             return student.new_tensor(total / tokens, dtype=torch.float32)
 
         @staticmethod
         def backward(ctx: Any, upstream: Any) -> Any:
             (gradient,) = ctx.saved_tensors
-            return gradient.mul_(upstream), None, None, None, None
+            return gradient.mul_(upstream), None, None
 
-    return DistillationLoss
+    return RowLoss
+
+
+def _toward(teacher: Any, logits: Any, place: Any, temperature: float) -> tuple[float, Any]:
+    """Return T^2 * KL from the teacher's rows at that place, and its slope in the logits."""
+    import torch
+
+    window, positions, keep = place
+    if isinstance(teacher, Kept):
+        ids = teacher.ids[window, positions][keep].long()
+        given = teacher.probabilities[window, positions][keep].float()
+        return _sparse(logits, ids, given, temperature)
+    return _soft(logits, teacher[window, positions][keep].to(torch.float32, copy=True), temperature)
 
 
 def _soft(student: Any, teacher: Any, temperature: float) -> tuple[float, Any]:
@@ -97,6 +155,25 @@ def _soft(student: Any, teacher: Any, temperature: float) -> tuple[float, Any]:
     return float(loss.sum()) * temperature**2, q.sub_(p).mul_(temperature)
 
 
+def _sparse(student: Any, ids: Any, given: Any, temperature: float) -> tuple[float, Any]:
+    """Return T^2 * KL over the kept tokens and the rest as one event, and its slope.
+
+    Merging events can only lower a divergence: it is a bound from below, near where the kept ones
+    hold nearly all probability. Within the rest the slope asks for the student's own proportions.
+    """
+    q = (student / temperature if temperature != 1 else student).softmax(-1)
+    mine = q.gather(-1, ids)
+    rest = (1 - given.sum(-1, keepdim=True)).clamp_min(_LEAST)
+    my_rest = (1 - mine.sum(-1, keepdim=True)).clamp_min(_LEAST)
+    given = given.clamp_min(_LEAST)
+    loss = (given * (given / mine.clamp_min(_LEAST)).log()).sum() + (
+        rest * (rest / my_rest).log()
+    ).sum()
+    slope = q.mul_(1 - rest / my_rest)
+    slope.scatter_(-1, ids, mine - given)
+    return float(loss) * temperature**2, slope.mul_(temperature)
+
+
 def _log_sum_exp(logits: Any, probabilities: Any) -> Any:
     """Return the logarithm of each row's sum of exponentials, given its softmax."""
     top, at = logits.max(-1)
@@ -112,7 +189,7 @@ def _hard(student: Any, target: Any) -> tuple[float, Any]:
     return loss, slope
 
 
-def _chunks(student: Any, labels: Any) -> Any:
+def _chunks(student: Any, labels: Any) -> Iterator[tuple[int, Any]]:
     """Yield (window, positions) slices of the rows that predict a token."""
     step = max(1, _CHUNK // student.shape[-1])
     last = labels.shape[1] - 1
@@ -121,7 +198,7 @@ def _chunks(student: Any, labels: Any) -> Any:
             yield window, slice(start, min(start + step, last))
 
 
-def _targets(labels: Any, rows: tuple[int, slice]) -> tuple[Any, Any]:
+def _targets(labels: Any, rows: tuple[int, Any]) -> tuple[Any, Any]:
     """Return the labels that these rows predict, and which of the rows count."""
     window, positions = rows
     target = labels[window, positions.start + 1 : positions.stop + 1]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from weightcut.records import Format, TokenBlocks
+from weightcut.records import Format, TextSource, TokenBlocks
 
 Split = Literal["calibration", "training", "validation"]
 
@@ -40,6 +40,19 @@ class Requirements:
     outer_bits: float = 16.0
 
 
+class Texts(Protocol):
+    """Windows of a split's text as token ids; the splits are disjoint, also from evaluation text.
+
+    source: a text of the user's own, for training and validation; None: the embedded text.
+    """
+
+    def __call__(
+        self, split: Split, blocks: int, length: int, source: TextSource | None = None
+    ) -> TokenBlocks:
+        """Return `blocks` windows of `length` tokens; UsageError where the text is too short."""
+        ...
+
+
 def _silent(phrase: str, share: float | None) -> None:
     """Report progress to nobody."""
 
@@ -49,19 +62,47 @@ class Context:
     """What every method may use and most ignore.
 
     origin: the checkpoint folder that the recipe started from (a teacher, for instance).
-    texts: windows of a split's text as token ids, `texts(split, blocks, length)`; the splits are
-    disjoint from each other and from every evaluation text. seed: for anything random.
+    texts: windows of text, `texts(split, blocks, length)`. seed: for anything random.
     progress: called with a phrase and the share done (0..1, or None where unknown).
     record: what the artifact's record shall say of the step (group sizes, layers, losses).
     scratch: a folder that outlives a killed run of the same step, for checkpoints to resume from.
+    shared: a folder of what several steps can use, content-addressed and bounded by who fills it.
     """
 
     origin: Path
-    texts: Callable[[Split, int, int], TokenBlocks]
+    texts: Texts
     scratch: Path
     seed: int = 0
     progress: Callable[[str, float | None], None] = _silent
     record: dict[str, Any] = field(default_factory=dict)
+    shared: Path | None = None
+
+
+@runtime_checkable
+class Varying(Protocol):
+    """A method whose settings decide the format of its result."""
+
+    def produced(self) -> Format:
+        """Return the format that these settings give, of which `produces` is the usual one."""
+        ...
+
+
+@runtime_checkable
+class Reading(Protocol):
+    """A method that reads more than its source: a teacher, a text of the user's own."""
+
+    def text_source(self) -> TextSource | None:
+        """Return the user's text that is trained on, None for the embedded one."""
+        ...
+
+    def reads(self) -> dict[str, str]:
+        """Return digests of all other things read, by name; UsageError where one is not there."""
+        ...
+
+
+def produced(method: Method) -> Format:
+    """Return the format of what a method with its settings writes."""
+    return method.produced() if isinstance(method, Varying) else method.produces
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from weightcut import registry
-from weightcut.compression.method import Method
+from weightcut.compression.method import Method, produced
 from weightcut.errors import UsageError, nearest
 from weightcut.records import Format, Step
 
@@ -69,9 +69,9 @@ def fit(steps: Sequence[Step], source: Format, opens: frozenset[Format]) -> tupl
         if current not in method.accepts:
             what = f"step {index}, {one.label()}, which accepts {_any(method.accepts)}"
             fitted.append(_conversion(current, method.accepts, what))
-            current = build(fitted[-1]).produces
+            current = produced(build(fitted[-1]))
         fitted.append(one)
-        current = method.produces
+        current = produced(method)
     if current not in opens:
         fitted.append(_conversion(current, opens, f"the engine, which opens {_any(opens)}"))
     _refuse_after_quantization(fitted)

@@ -1,82 +1,216 @@
-"""Train a model with transformers' Trainer: offline, quiet, resumable, stopped by bad losses."""
+"""What the methods that train share: their settings, the training itself and its record."""
 
 from __future__ import annotations
 
 import json
-import math
 import resource
 import shutil
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weightcut.compression.hf_io import quiet_transformers
-from weightcut.errors import BrokenInput
+import numpy as np
+from pydantic import Field
 
-# What a complete checkpoint holds; the state comes last, so a killed save lacks it.
-_CHECKPOINT = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
+from weightcut.compression.hf_io import quiet_transformers
+from weightcut.compression.method import Context
+from weightcut.errors import UsageError
+from weightcut.records import Record, TextSource, TokenBlocks
+
+# What a complete checkpoint ends with; a killed save lacks it. What holds the optimizer's state
+# differs: one file, or DeepSpeed's folder with a part for each process.
+_STATE = "trainer_state.json"
+_OPTIMIZER = ("optimizer.pt", "global_step*")
+IGNORED = -100
+
+
+class TrainingSettings(Record):
+    """How long, how fast and on what text a model is trained.
+
+    The text is the standard library's own source (modules that nothing is measured on), a text or
+    table of the user's own, or a data set of the hub.
+    """
+
+    steps: int = Field(50, ge=1, description="optimizer steps")
+    batch_size: int = Field(2, ge=1, description="windows per step, over all processes")
+    length: int = Field(256, ge=2, description="tokens per window")
+    learning_rate: float = Field(3e-4, gt=0, description="peak learning rate of AdamW")
+    warmup: int = Field(10, ge=0, description="steps of linear warm-up; a cosine to 0 follows")
+    validation_windows: int = Field(8, ge=1, description="held-out windows, of `length` tokens")
+    eval_every: int = Field(50, ge=1, description="steps between validations and checkpoints")
+    patience: int = Field(
+        0, ge=0, description="validations without improvement before it stops; 0: never"
+    )
+    data: str = Field(
+        "", description="text, .jsonl or .parquet file, folder, or hub:org/name@COMMIT to train on;"
+        " empty: the standard library's source"
+    )  # fmt: skip
+    text_column: str = Field("", description="column of `data` with the texts")
+    instruction_column: str = Field("", description="column of `data` with what is asked")
+    answer_column: str = Field("", description="column of `data` with the answers, learnt alone")
+    leave_out_overlap: bool = Field(
+        False,
+        description="leave out texts that share a passage with an evaluation text, not refuse",
+    )
+
+    def text_source(self) -> TextSource | None:
+        """Return the user's text that is trained on, None for the embedded one."""
+        if not self.data:
+            return None
+        return TextSource(
+            reference=self.data,
+            text=self.text_column,
+            instruction=self.instruction_column,
+            answer=self.answer_column,
+            overlap="leave-out" if self.leave_out_overlap else "refuse",
+        )
+
+    def reads(self) -> dict[str, str]:
+        """Return digests of all other things read: nothing."""
+        return {}
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """How long and how fast to train.
+class Windows:
+    """The text of one training: windows in the order of the text, and held-out ones."""
 
-    batch_size: windows per step. warmup: steps of linear rise to the peak learning rate, which
-    then falls along a cosine to 0. eval_every: steps between validations and checkpoints.
-    patience: validations without improvement before it stops and takes the best; 0 never stops.
+    training: TokenBlocks
+    held_out: TokenBlocks
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves beside the model: its record, and the weights where they are spread.
+
+    weights: the trained weights by name where several processes share them, else None: then they
+    are in the model. main: whether this process is the one that writes.
     """
 
-    steps: int
-    batch_size: int
-    learning_rate: float
-    warmup: int
-    eval_every: int
-    patience: int
-    seed: int
+    record: dict[str, Any]
+    weights: dict[str, Any] | None
+    main: bool
+
+
+def windows(settings: TrainingSettings, context: Context) -> Windows:
+    """Return the text that these settings train on: a window for each step and place in a batch."""
+    source = settings.text_source()
+    more = () if source is None else (source,)
+    count = settings.steps * settings.batch_size
+    return Windows(
+        context.texts("training", count, settings.length, *more),
+        context.texts("validation", settings.validation_windows, settings.length, *more),
+    )
 
 
 def train(
     model: Any,
-    windows: Any,
-    loss_of: Callable[[Any, Any], Any],
+    text: Windows,
+    loss_of: Callable[[Any, Mapping[str, Any]], Any],
     validate: Callable[[Any], Mapping[str, float]],
-    schedule: Schedule,
-    scratch: Path,
-    progress: Callable[[str, float | None], None],
-) -> dict[str, Any]:
-    """Train `model` in place on `windows` (int64 [count, length]) and return the record of it.
+    settings: TrainingSettings,
+    context: Context,
+    optimizer: str = "adamw_torch_fused",
+) -> Trained:
+    """Train `model` in place and return the record of it.
 
-    loss_of: (model, ids) to the scalar loss of a batch. validate: model to figures, `loss` among
-    them. Each window is seen once, in the order given. A run that was killed goes on from its last
-    complete checkpoint in `scratch` and has the losses that it would have had. A loss that is no
-    finite number stops it: BrokenInput names the step.
+    loss_of: (model, batch) to the batch's scalar loss; a batch has `input_ids` and `labels` (int64
+    [windows, length], labels -100 where no loss counts) and `index`, the windows' places.
+    validate: model to figures, `loss` among them. optimizer: a name that transformers' Trainer
+    knows. Each window is seen once, in an order that the seed decides. A run that was killed goes
+    on from its last complete checkpoint in `context.scratch` and has the losses that it would have
+    had. A loss or gradient that is no finite number stops it: BrokenInput names the step and the
+    first bad tensor.
     """
+    from weightcut.compression.trainer import make_trainer
+
     with quiet_transformers():
-        trainer = _trainer(model, windows, loss_of, validate, schedule, scratch, progress)
-        resume = last_checkpoint(scratch)
-        begun = time.monotonic()
+        trainer = make_trainer(
+            model, text.training, loss_of, validate, settings, context, optimizer
+        )
+        resume = last_checkpoint(context.scratch)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    seconds = time.monotonic() - begun
-    history = trainer.state.log_history
+        after = trainer.validated(bool(settings.patience))
+        weights = trainer.gathered()
     resumed_at = int(resume.name.rpartition("-")[2]) if resume else 0
-    trained = (trainer.state.global_step - resumed_at) * schedule.batch_size * windows.shape[1]
-    return {
-        "loss_curve": [entry["loss"] for entry in history if "loss" in entry],
+    curve = curve_of(trainer.state.log_history)
+    seconds = curve[-1]["seconds"]
+    tokens = sum(point.pop("tokens") for point in curve)
+    record = {
+        "curve": curve,
         "validation": [
             {key: value for key, value in entry.items() if key != "epoch"}
-            for entry in history
+            for entry in trainer.state.log_history
             if "eval_loss" in entry
         ],
+        "validation_after": after,
         "steps": trainer.state.global_step,
+        "stopped": stopped(trainer.state, settings.patience),
         "resumed_at_step": resumed_at,
+        "processes": trainer.args.world_size,
         "seconds": seconds,
-        "tokens_per_second": trained / seconds,
+        "tokens": tokens,
+        "tokens_per_s": tokens / seconds,
         "peak_rss_bytes": peak_rss(),
-        "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "trainable_parameters": sum(_size(p) for p in model.parameters() if p.requires_grad),
+        "total_parameters": sum(_size(p) for p in model.parameters()),
+        "text": told(text),
     }
+    return Trained(record, weights, trainer.is_world_process_zero())
+
+
+def curve_of(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a point for each step of a trainer's history, with the held-out loss where measured.
+
+    A point has step, loss, held_out_loss (or None), learning_rate, tokens_per_s, seconds (since
+    the beginning, those before a kill included), peak_rss_bytes and tokens.
+    """
+    held_out = {entry["step"]: entry["eval_loss"] for entry in history if "eval_loss" in entry}
+    kept = ("step", "loss", "learning_rate", "tokens_per_s", "seconds", "peak_rss_bytes", "tokens")
+    return [
+        {key: entry[key] for key in kept} | {"held_out_loss": held_out.get(entry["step"])}
+        for entry in history
+        if "loss" in entry
+    ]
+
+
+def stopped(state: Any, patience: int) -> str:
+    """Return why training ended, in words."""
+    if state.global_step >= state.max_steps:
+        kept = f"; the weights of step {state.best_global_step} are kept" if patience else ""
+        return f"all {state.max_steps} steps were done{kept}"
+    return (
+        f"the held-out loss had not fallen for {patience} validations; "
+        f"the weights of step {state.best_global_step} are kept"
+    )
+
+
+def told(text: Windows) -> dict[str, Any]:
+    """Return what a record says of the text."""
+    found: dict[str, Any] = {
+        "source": text.training.source,
+        "digest": text.training.digest,
+        "tokens": int(text.training.ids.size),
+        "held_out": text.held_out.digest,
+    }
+    if text.training.scored is not None:
+        found["learnt_tokens"] = int(text.training.scored.sum())
+    return found
+
+
+def labels(blocks: TokenBlocks) -> Any:
+    """Return the ids as labels, -100 where a loss does not count them."""
+    if blocks.scored is None:
+        return blocks.ids
+    if not blocks.scored[:, 1:].any():
+        raise UsageError(
+            "no token of the training windows is to be learnt: every window is cut out of an "
+            "instruction",
+            place=blocks.source,
+            cure="take longer windows",
+        )
+    return np.where(blocks.scored, blocks.ids, IGNORED)
 
 
 def last_checkpoint(scratch: Path) -> Path | None:
@@ -85,7 +219,7 @@ def last_checkpoint(scratch: Path) -> Path | None:
     for path in reversed(found):
         if _complete(path):
             return path
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)
     return None
 
 
@@ -116,104 +250,28 @@ def has_bfloat16() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+def device() -> str:
+    """Return where this process trains: its own GPU where there are some, else the CPU."""
+    import os
+
+    import torch
+
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+
+
+def _size(parameter: Any) -> int:
+    """Return the weights of a parameter, those that other processes hold or 4 bits pack included.
+
+    Two 4-bit weights share a byte.
+    """
+    spread = int(getattr(parameter, "ds_numel", 0)) or int(parameter.numel())
+    quantized = getattr(parameter, "quant_state", None)
+    return spread if quantized is None else int(np.prod(quantized.shape))
+
+
 def _complete(path: Path) -> bool:
-    if not all((path / name).is_file() for name in _CHECKPOINT):
-        return False
     try:
-        json.loads((path / _CHECKPOINT[-1]).read_text())
-    except ValueError:
+        json.loads((path / _STATE).read_text())
+    except (OSError, ValueError):
         return False
-    return True
-
-
-def _trainer(
-    model: Any,
-    windows: Any,
-    loss_of: Callable[[Any, Any], Any],
-    validate: Callable[[Any], Mapping[str, float]],
-    schedule: Schedule,
-    scratch: Path,
-    progress: Callable[[str, float | None], None],
-) -> Any:
-    """Return a Trainer whose loss and validation are the two given functions."""
-    import torch
-    from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback
-
-    class Windows(torch.utils.data.Dataset):  # type: ignore[misc]
-        def __len__(self) -> int:
-            return len(windows)
-
-        def __getitem__(self, index: int) -> dict[str, Any]:
-            return {"input_ids": windows[index]}
-
-    class Progress(TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-            progress(
-                f"step {state.global_step} of {state.max_steps}",
-                state.global_step / state.max_steps,
-            )
-
-    class GivenLoss(Trainer):  # type: ignore[misc]
-        def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
-            loss = loss_of(model, inputs["input_ids"])
-            if not math.isfinite(float(loss.detach())):
-                raise BrokenInput(
-                    f"the loss is {float(loss.detach())} at step {self.state.global_step + 1}",
-                    cure="lower learning_rate, and look for NaN in the weights",
-                )
-            return loss
-
-        def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-            figures = {f"eval_{key}": value for key, value in validate(self.model).items()}
-            self.model.train()
-            self.log(figures)
-            self.control: Any = self.callback_handler.on_evaluate(
-                self.args, self.state, self.control, figures
-            )
-            return figures
-
-    trainer = GivenLoss(
-        model=model,
-        args=_arguments(schedule, scratch),
-        train_dataset=Windows(),
-        eval_dataset=Windows(),
-        callbacks=[Progress()],
-    )
-    trainer.remove_callback(PrinterCallback)
-    if schedule.patience:
-        trainer.add_callback(EarlyStoppingCallback(schedule.patience))
-    trainer.model_accepts_loss_kwargs = False
-    return trainer
-
-
-def _arguments(schedule: Schedule, scratch: Path) -> Any:
-    import torch
-    from transformers import TrainingArguments
-
-    return TrainingArguments(
-        output_dir=str(scratch),
-        max_steps=schedule.steps,
-        per_device_train_batch_size=schedule.batch_size,
-        learning_rate=schedule.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=schedule.warmup,
-        weight_decay=0.0,
-        max_grad_norm=1.0,
-        train_sampling_strategy="sequential",
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        eval_strategy="steps",
-        eval_steps=schedule.eval_every,
-        save_strategy="steps",
-        save_steps=schedule.eval_every,
-        save_total_limit=1,
-        load_best_model_at_end=bool(schedule.patience),
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
-        seed=schedule.seed,
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=torch.cuda.is_available(),
-        remove_unused_columns=False,
-    )
+    return any(any(path.glob(pattern)) for pattern in _OPTIMIZER)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -100,6 +101,59 @@ def download_dataset(reference: HubReference, folder: Path, wanted: Sequence[str
 
     _asked(reference, fetch)
     shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
+def dataset_files(reference: HubReference, endings: Sequence[str], most_bytes: int) -> list[Path]:
+    """Return the files of a pinned data set that end so, in order of name.
+
+    Those in the hub's own cache, else those fetched into it: of a large set the first ones, of
+    `most_bytes` together, and where some are named for training those alone.
+    """
+    if not reference.pinned:
+        raise UsageError(
+            "a data set of the hub is named with the commit, so that it is the same everywhere",
+            place=str(reference),
+            cure="write hub:org/name@ and the 40 digits of the commit",
+        )
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    of = {"repo_type": "dataset", "revision": reference.revision}
+
+    def chosen(names: list[str]) -> list[str]:
+        fitting = sorted(name for name in names if name.lower().endswith(tuple(endings)))
+        return [name for name in fitting if "train" in name.lower()] or fitting
+
+    def inside(folder: Path) -> list[Path]:
+        there = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+        return [folder / name for name in chosen(there)]
+
+    with suppress(LocalEntryNotFoundError):
+        folder = huggingface_hub.snapshot_download(
+            reference.repository, local_files_only=True, **of
+        )
+        if found := inside(Path(folder)):
+            return found
+    library = _library(reference)
+
+    def fetch() -> list[Path]:
+        info = library.HfApi().dataset_info(
+            reference.repository,
+            revision=reference.revision,
+            files_metadata=True,
+            timeout=_TIMEOUT,
+        )
+        sizes = {entry.rfilename: entry.size or 0 for entry in info.siblings or ()}
+        wanted, total = list[str](), 0
+        for name in chosen(list(sizes)):
+            total += sizes[name]
+            if wanted and total > most_bytes:
+                break
+            wanted.append(name)
+        folder = library.snapshot_download(reference.repository, allow_patterns=wanted, **of)
+        return inside(Path(folder)) if wanted else []
+
+    return _asked(reference, fetch)
 
 
 def _asked(reference: HubReference, action: Callable[[], _Answer]) -> _Answer:

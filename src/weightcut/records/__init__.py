@@ -16,6 +16,7 @@ from weightcut.records.spec import (
     Target,
     VariantSpec,
 )
+from weightcut.records.texts import TextSource
 from weightcut.records.tokens import LogProbs, TokenBlocks
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Step",
     "StudySpec",
     "Target",
+    "TextSource",
     "TokenBlocks",
     "VariantResult",
     "VariantSpec",

@@ -15,18 +15,23 @@ class TokenBlocks:
 
     ids: int64 [blocks, length]. text_bytes: int64 [blocks], the UTF-8 bytes that the tokens after
     each window's first one stand for (what a perplexity over the window predicts).
-    source: a phrase that says where the text is from.
+    source: a phrase that says where the text is from. scored: bool [blocks, length], the tokens
+    that a training loss counts; None counts all.
     """
 
     ids: npt.NDArray[np.int64]
     text_bytes: npt.NDArray[np.int64]
     source: str = ""
+    scored: npt.NDArray[np.bool_] | None = None
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the ids and their shape."""
-        head = repr(self.ids.shape).encode()
-        return hashlib.sha256(head + np.ascontiguousarray(self.ids).tobytes()).hexdigest()
+        """SHA-256 of the ids and their shape, and of what is scored where that is not all."""
+        found = hashlib.sha256(repr(self.ids.shape).encode())
+        found.update(np.ascontiguousarray(self.ids).tobytes())
+        if self.scored is not None:
+            found.update(np.packbits(self.scored).tobytes())
+        return found.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,22 @@ from typing import Any, cast
 
 from weightcut import registry
 from weightcut.compression import recipe
-from weightcut.compression.method import Context, Split
+from weightcut.compression.method import Context, Method, Reading, Split, Texts, produced
+from weightcut.data import training_text
 from weightcut.data.blocks import token_blocks
 from weightcut.data.corpus import corpus_digest, documents
 from weightcut.engines.engine import Engine
 from weightcut.models.tokenizer import load_tokenizer
-from weightcut.records import Artifact, Checkpoint, Format, Named, Step, TokenBlocks, digest
+from weightcut.records import (
+    Artifact,
+    Checkpoint,
+    Format,
+    Named,
+    Step,
+    TextSource,
+    TokenBlocks,
+    digest,
+)
 from weightcut.store.artifacts import ArtifactStore
 from weightcut.study.proof import prove
 
@@ -87,7 +97,16 @@ def artifact_key(checkpoint: Checkpoint, steps: Sequence[Step], seed: int) -> st
             "texts": [corpus_digest(split) for split in SPLITS] if learns else None,
             "versions": {name: package_version(name) for name in packages},
         }
+        | ({"read": read} if any(read := [_read(method) for method in methods]) else {})
     )[:32]
+
+
+def _read(method: Method) -> dict[str, str]:
+    """Return digests of what a method reads beside its source and the embedded texts."""
+    if not isinstance(method, Reading):
+        return {}
+    source = method.text_source()
+    return method.reads() | ({} if source is None else {"text": training_text.digest_of(source)})
 
 
 def package_version(name: str) -> str | None:
@@ -114,6 +133,7 @@ def _make(
         origin=checkpoint.path,
         texts=_texts(before.path),
         scratch=scratch,
+        shared=root / ".shared",
         seed=seed,
         progress=lambda phrase, share: report(f"{steps[-1].label()}: {phrase}", share),
     )
@@ -123,7 +143,7 @@ def _make(
         context.record["versions"] = {name: package_version(name) for name in packages}
     made = Artifact(
         path=folder,
-        format=method.produces,
+        format=produced(method),
         digest="",
         bytes=0,
         checkpoint=checkpoint.digest,
@@ -146,8 +166,12 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _texts(folder: Path) -> Callable[[Split, int, int], TokenBlocks]:
-    def texts(split: Split, blocks: int, length: int) -> TokenBlocks:
+def _texts(folder: Path) -> Texts:
+    def texts(
+        split: Split, blocks: int, length: int, source: TextSource | None = None
+    ) -> TokenBlocks:
+        if source is not None:
+            return training_text.windows(source, split, load_tokenizer(folder), blocks, length)
         pages = (document.text for document in documents(split))
         return token_blocks(pages, load_tokenizer(folder), blocks, length, source=split)
 
