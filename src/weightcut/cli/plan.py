@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,6 +12,9 @@ from rich.table import Table
 
 from weightcut.cli import options
 from weightcut.cli.output import duration, print_json, size
+
+if TYPE_CHECKING:
+    from weightcut.study.plan import PlannedCell
 
 
 def plan(
@@ -24,7 +27,10 @@ def plan(
     set_: options.Set = None,
     json_: options.Json = False,
 ) -> None:
-    """Show every cell of a study: what will be skipped and why, predicted time, memory and disk.
+    """Show every cell of a study: predicted time, memory and disk, and what is refused, and why.
+
+    A cell that would not fit is refused, with the number and the nearest recipe that fits. What the
+    predictions rest on and how far they were off: docs/preflight.md.
 
     Example: weightcut plan studies/quickstart.yaml --limit 20
     """
@@ -47,15 +53,28 @@ def plan(
         )
     for cell in made.cells:
         steps = " | ".join(step.label() for step in cell.steps) if cell.key.stage == "build" else ""
-        note = f"skipped: {cell.skip}" if cell.skip else "made before" if cell.cached else ""
         table.add_row(
             escape(str(cell.key)),
             escape(steps),
             duration(cell.prediction.seconds),
             size(cell.prediction.memory),
             size(cell.prediction.disk),
-            escape(note),
+            escape(_note(cell)),
         )
     table.add_section()
     table.add_row("all", "", duration(made.seconds), size(made.memory), size(made.disk), "")
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    at = made.speed
+    console.print(
+        f"predicted for {at.gemm / 1e9:,.0f} GFLOP/s in bf16, {at.read / 1e9:.0f} GB/s of memory, "
+        f"{at.start:.0f} s to start: measured here, at most a day ago",
+        style="dim",
+    )
+
+
+def _note(cell: PlannedCell) -> str:
+    """Return what else there is to say of a cell."""
+    if cell.skip:
+        return f"{'refused' if cell.refused else 'skipped'}: {cell.skip}"
+    return "; ".join(filter(None, ("made before" if cell.cached else "", cell.note)))
