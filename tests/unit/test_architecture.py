@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tasks", "profiling", "store", "analysis", "reports",
     },
     "routing": {"records", "models", "store", "analysis", "engines", "sandbox"},
+    "dashboard": {"records", "models", "store", "analysis", "reports", "study", "routing"},
     "api": {"records", "models", "compression", "study", "store", "analysis", "hardware"},
 }  # fmt: skip
 HEAVY = (
@@ -44,6 +45,7 @@ HEAVY = (
     "altair",
     "bitsandbytes",
     "sklearn",
+    "streamlit",
 )
 LIGHT_FOLDERS = ("records", "store", "analysis", "reports", "cli")
 

@@ -9,7 +9,14 @@ from typing import Any
 from weightcut.records.results import BatchCost, Interval, LoadLevel, Results, VariantResult
 from weightcut.reports.text import finite, metric_name
 
-_LOWER_IS_BETTER = {"perplexity", "bits_per_byte", "degenerate", "repetition", "token_limit"}
+LOWER_IS_BETTER = {
+    "perplexity",
+    "bits_per_byte",
+    "kl",
+    "degenerate",
+    "repetition",
+    "token_limit",
+}
 _SAME = {"passed": "pass@1", "top1": "top1_agreement"}
 
 
@@ -29,7 +36,7 @@ class Primary:
     @property
     def falls(self) -> bool:
         """Whether a lower value of the metric is the better one."""
-        return self.metric in _LOWER_IS_BETTER
+        return self.metric in LOWER_IS_BETTER
 
 
 def primary(results: Results) -> Primary | None:

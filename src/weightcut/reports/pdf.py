@@ -252,13 +252,13 @@ def _shown(results: Results) -> Results:
 
 def _readable(data: Any) -> Any:
     if isinstance(data, dict):
-        return {_letters(key): _readable(value) for key, value in data.items()}
+        return {letters(key): _readable(value) for key, value in data.items()}
     if isinstance(data, list):
         return [_readable(value) for value in data]
-    return _letters(data) if isinstance(data, str) else data
+    return letters(data) if isinstance(data, str) else data
 
 
-def _letters(value: str) -> str:
+def letters(value: str) -> str:
     """Return text with each letter that the fonts lack as its name or its number."""
     return value if value.isascii() else "".join(map(_letter, value))
 

@@ -24,6 +24,7 @@ from sqlalchemy import (
     create_engine,
     delete,
     event,
+    func,
     insert,
     select,
     update,
@@ -83,14 +84,17 @@ class RunStore:
         return store
 
     @classmethod
-    def open(cls, folder: Path) -> RunStore:
-        """Open an existing run; raises where there is none, or one of another schema."""
+    def open(cls, folder: Path, *, read_only: bool = False) -> RunStore:
+        """Open an existing run; raises where there is none, or one of another schema.
+
+        read_only: nothing in the folder is changed, and every attempt to write is an error.
+        """
         path = folder / FILE
         if not path.is_file():
             raise UsageError(
                 f"no run here: {FILE} is missing", place=str(folder), cure="name a run folder"
             )
-        store = cls(folder, _connect(path))
+        store = cls(folder, _connect_read_only(path) if read_only else _connect(path))
         try:
             schema = store.fact("schema")
         except DatabaseError as error:
@@ -169,6 +173,43 @@ class RunStore:
                 Observation(sample=r.sample, repeat=r.repeat, values=r[3], detail=r[4])
                 for r in connection.execute(query)
             ]
+
+    def counts(self) -> dict[CellKey, int]:
+        """Return how many observations each cell has that has any."""
+        query = (
+            select(_cells.c.variant, _cells.c.stage, _cells.c.task, func.count())
+            .select_from(_observations.join(_cells))
+            .group_by(_cells.c.id)
+        )
+        with self._engine.connect() as connection:
+            return {
+                CellKey(variant=row[0], stage=row[1], task=row[2]): row[3]
+                for row in connection.execute(query)
+            }
+
+    def scores(self, key: CellKey) -> list[tuple[str, int, dict[str, float]]]:
+        """Return sample, repeat and values of a cell's observations, without their detail."""
+        query = (
+            select(_observations.c.sample, _observations.c.repeat, _observations.c["values"])
+            .join(_cells)
+            .where(*_where(key))
+            .order_by(_observations.c.sample, _observations.c.repeat)
+        )
+        with self._engine.connect() as connection:
+            return [(row[0], row[1], row[2]) for row in connection.execute(query)]
+
+    def observation(self, key: CellKey, sample: str, repeat: int) -> Observation | None:
+        """Return one observation of a cell, or None where it was not made."""
+        query = (
+            select(_observations)
+            .join(_cells)
+            .where(*_where(key), _observations.c.sample == sample, _observations.c.repeat == repeat)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(query).first()
+            if row is None:
+                return None
+            return Observation(sample=row.sample, repeat=row.repeat, values=row[3], detail=row[4])
 
     def finished(self, key: CellKey) -> set[tuple[str, int]]:
         """Return sample and repeat of what a cell has already measured."""

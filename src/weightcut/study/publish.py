@@ -28,7 +28,7 @@ def analyse(folder: Path, prices: Path | None = None) -> Results:
     prices: a price file; else `prices.yaml` in the run folder or what WEIGHTCUT_PRICES names.
     """
     rates = find_prices(folder, prices)
-    store = RunStore.open(folder)
+    store = RunStore.open(folder, read_only=True)
     try:
         cells = store.cells()
         observations = {cell.key: store.observations(cell.key) for cell in cells}

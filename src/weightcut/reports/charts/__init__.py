@@ -8,11 +8,14 @@ SVG or PDF. Importing this package does not import altair.
 from weightcut.reports.charts.costs import cost, under_load
 from weightcut.reports.charts.export import save, still, themed, vega_lite_version
 from weightcut.reports.charts.figure import NARROW, WIDE, Figure
+from weightcut.reports.charts.parallel import parallel
 from weightcut.reports.charts.pareto import AXES, COST_AXES, Axis, frontier, pareto, points
 from weightcut.reports.charts.retention import retention
 from weightcut.reports.charts.study import figures
 from weightcut.reports.charts.style import facts, palettes, theme
 from weightcut.reports.charts.throughput import throughput
+from weightcut.reports.charts.tradeoff import Measure, axes, tradeoff
+from weightcut.reports.charts.training import training
 from weightcut.reports.charts.trends import Trends, trends
 
 __all__ = [
@@ -22,12 +25,15 @@ __all__ = [
     "WIDE",
     "Axis",
     "Figure",
+    "Measure",
     "Trends",
+    "axes",
     "cost",
     "facts",
     "figures",
     "frontier",
     "palettes",
+    "parallel",
     "pareto",
     "points",
     "retention",
@@ -36,6 +42,8 @@ __all__ = [
     "theme",
     "themed",
     "throughput",
+    "tradeoff",
+    "training",
     "trends",
     "under_load",
     "vega_lite_version",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from weightcut.reports.charts.figure import WIDE, Figure
 
 if TYPE_CHECKING:
     import altair as alt
@@ -47,3 +49,37 @@ def cost_quality(result: Mapping[str, Any], width: int = 620, height: int = 380)
         .encode(y=alt.Y("quality:Q"))
     )
     return alt.LayerChart(layer=[lines, target], width=width, height=height)
+
+
+def promises(rows: Sequence[Mapping[str, float]], keep: float, width: int = WIDE) -> Figure:
+    """Return the cost that a router saves by the quality that it promises to keep.
+
+    rows: `keep`, `saved` and `kept` (on calibration prompts), all shares. keep: the one marked.
+    """
+    import altair as alt
+
+    title = "Cost saved by the promise"
+    if not any(row["saved"] > 0 for row in rows):
+        return Figure("promises", title, missing="Not drawn: nothing can be promised, so that all "
+                      "prompts go to the full model. More prompts would help.")  # fmt: skip
+    data = alt.InlineData(values=[dict(row) for row in rows])
+    x = alt.X("keep:Q", title="quality to keep (share of the full model's)",
+              axis=alt.Axis(format="%", grid=False), scale=alt.Scale(zero=False))  # fmt: skip
+    y = alt.Y("saved:Q", title="cost saved", axis=alt.Axis(format="%", tickCount=5))
+    tooltip = [
+        alt.Tooltip("keep:Q", title="promised", format=".0%"),
+        alt.Tooltip("saved:Q", title="cost saved", format=".1%"),
+        alt.Tooltip("kept:Q", title="kept on calibration", format=".1%"),
+    ]
+    base = alt.Chart(data).encode(x=x, y=y)
+    chosen = base.transform_filter(f"abs(datum.keep - {keep:.4f}) < 0.0001")
+    layers = [
+        base.mark_line(interpolate="step-before", strokeWidth=2, color="#0072b2"),
+        base.mark_point(filled=True, size=36, color="#0072b2").encode(tooltip=tooltip),
+        chosen.mark_point(filled=True, size=190, color="#d55e00", shape="diamond").encode(
+            tooltip=tooltip
+        ),
+    ]
+    chart = alt.LayerChart(layer=layers, width=width - 64, height=240)
+    caption = "Measured on the calibration prompts. The diamond is the promise chosen above."
+    return Figure("promises", title, caption, "Line chart of cost saved by quality to keep.", chart)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 MOST = 8  # variants that colours tell apart
 # Okabe and Ito (2008), without their yellow, which is too faint on white.
-_COLOURS = ["#1b1f24", "#009e73", "#0072b2", "#d55e00", "#cc79a7", "#56b4e9", "#e69f00", "#767d86"]
-_SHAPES = [
+COLOURS = ["#1b1f24", "#009e73", "#0072b2", "#d55e00", "#cc79a7", "#56b4e9", "#e69f00", "#767d86"]
+SHAPES = [
     "square",
     "circle",
     "diamond",
@@ -111,10 +111,10 @@ def _chart(
     labels = ["".join(map(_tame, text.shorten(run, 18))) for run in runs]
     legend = alt.Legend(orient="top", columns=4, labelLimit=150, title=None, symbolOpacity=1)
     colour = alt.Color(
-        "variant:N", scale=alt.Scale(domain=shown, range=_COLOURS[: len(shown)]), legend=legend
+        "variant:N", scale=alt.Scale(domain=shown, range=COLOURS[: len(shown)]), legend=legend
     )
     shape = alt.Shape(
-        "variant:N", scale=alt.Scale(domain=shown, range=_SHAPES[: len(shown)]), legend=legend
+        "variant:N", scale=alt.Scale(domain=shown, range=SHAPES[: len(shown)]), legend=legend
     )
     panels = []
     for panel, points in drawn:

@@ -1,0 +1,189 @@
+"""What all pages draw with: escaped texts, tables, tiles, notices and charts.
+
+Whatever comes from a run (names, answers, errors) goes through `html.escape` here: Streamlit's own
+texts are Markdown, which untrusted text must not become.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from importlib import resources
+
+from weightcut.errors import WeightcutError
+from weightcut.reports import charts, text
+from weightcut.reports.charts import Figure
+from weightcut.reports.tables import Table
+
+_WHOLE, _HALF = 880, 480  # pixels of a chart that has a line to itself, or shares it
+_LONG = 40  # rows from which on a table scrolls
+
+
+def escape(value: object) -> str:
+    """Return untrusted text as HTML: escaped, controls made visible, its direction its own."""
+    return f"<bdi>{html.escape(text.plain(value))}</bdi>"
+
+
+def block(value: object) -> str:
+    """Return untrusted text of several lines as HTML, controls made visible."""
+    return "\n".join(html.escape(text.plain(line)) for line in str(value).splitlines())
+
+
+@cache
+def _style() -> str:
+    return resources.files("weightcut.dashboard").joinpath("dashboard.css").read_text("utf-8")
+
+
+def style() -> None:
+    """Put the pages' style into this page."""
+    import streamlit as st
+
+    # Streamlit sets its own theme by classes, so that a media query would not know it.
+    kind = "dark" if dark() else "light"
+    st.html(f"<style>{_style()}</style><span class='wc-theme-{kind}'></span>")
+
+
+def dark() -> bool:
+    """Return whether the reader has the dark theme."""
+    import streamlit as st
+
+    return st.context.theme.type == "dark"
+
+
+def write(markup: str) -> None:
+    """Put markup of our own making into the page; everything foreign in it is escaped."""
+    import streamlit as st
+
+    st.html(markup)
+
+
+def heading(title: str, about: str = "") -> None:
+    """Show a page's heading and what the page is for."""
+    lead = f"<p class='wc-about'>{escape(about)}</p>" if about else ""
+    write(f"<h1 class='wc-h1'>{escape(title)}</h1>{lead}")
+
+
+def section(title: str) -> None:
+    """Show the heading of a part of a page."""
+    write(f"<h2 class='wc-h2'>{escape(title)}</h2>")
+
+
+def say(words: str, kind: str = "") -> None:
+    """Show a paragraph; kind: `lead` or `quiet`."""
+    write(f"<p class='wc-p {kind}'>{escape(words)}</p>")
+
+
+def notice(label: str, words: str, kind: str = "") -> None:
+    """Show a line that readers must not miss; kind: `warning`, `error` or plain."""
+    write(
+        f"<div class='wc-notice {kind}' role='note'><b>{escape(label)}</b>"
+        f"<span>{escape(words)}</span></div>"
+    )
+
+
+def notices(pairs: Sequence[tuple[str, str, str]], most: int = 4) -> None:
+    """Show lines (label, words, kind); those beyond the first few are folded away."""
+    import streamlit as st
+
+    for pair in pairs[:most]:
+        notice(*pair)
+    if len(pairs) > most:
+        with st.expander(f"{len(pairs) - most} more notices"):
+            for pair in pairs[most:]:
+                notice(*pair)
+
+
+def complain(error: WeightcutError) -> None:
+    """Show an error as cause, place and cure."""
+    notice("Error", str(error), "error")
+    if error.cure:
+        notice("What to do", error.cure)
+
+
+def tiles(pairs: Iterable[tuple[str, str]]) -> None:
+    """Show figures side by side, each with its label."""
+    cells = []
+    for label, value in pairs:
+        first, bracket, ends = value.partition(" [")
+        rest = f"<small>{escape(bracket.strip() + ends)}</small>" if bracket else ""
+        cells.append(f"<div><dt>{escape(label)}</dt><dd>{escape(first)}{rest}</dd></div>")
+    write(f"<dl class='wc-tiles'>{''.join(cells)}</dl>")
+
+
+def table(one: Table) -> None:
+    """Show a report's table."""
+    if one.missing or not one.rows:
+        say(one.missing or "Nothing to show.", "quiet")
+        return
+    heads = [f"<th class='{c.align}' scope='col'>{escape(c.label)}</th>" for c in one.columns]
+    rows = []
+    for row in one.rows:
+        cells = []
+        for index, (cell, column) in enumerate(zip(row, one.columns, strict=True)):
+            shown = escape(cell.text)
+            if index == 0 and cell.kind == "recommended":
+                shown += " <span class='wc-tag'>recommended</span>"
+            tag = "th scope='row'" if index == 0 else "td"
+            end = "th" if index == 0 else "td"
+            cells.append(f"<{tag} class='{column.align} {html.escape(cell.kind)}'>{shown}</{end}>")
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    _framed(heads, rows)
+    if one.caption:
+        say(one.caption, "caption")
+
+
+def rows(
+    headings: Sequence[str], lines: Sequence[Sequence[object]], right: Iterable[int] = ()
+) -> None:
+    """Show a table of plain texts; right: columns whose figures keep to the right."""
+    sides = dict.fromkeys(right, "right")
+    heads = [
+        f"<th class='{sides.get(i, 'left')}' scope='col'>{escape(h)}</th>"
+        for i, h in enumerate(headings)
+    ]
+    body = [
+        "<tr>"
+        + "".join(
+            f"<td class='{sides.get(i, 'left')}{' word' if i not in sides else ''}'>"
+            f"{escape(cell)}</td>"
+            for i, cell in enumerate(line)
+        )
+        + "</tr>"
+        for line in lines
+    ]
+    _framed(heads, body)
+
+
+def _framed(heads: Sequence[str], body: Sequence[str]) -> None:
+    long = " long" if len(body) > _LONG else ""
+    write(
+        f"<div class='wc-scroll{long}' tabindex='0' role='region' aria-label='table'>"
+        f"<table class='wc-table'><thead><tr>{''.join(heads)}</tr></thead>"
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def figure(key: str, make: Callable[[int], Figure], title: bool = True) -> None:
+    """Show a chart in the size of the reader's screen; `make` draws it in a given width."""
+    import streamlit as st
+
+    wide = make(_HALF if key.startswith("half") else _WHOLE)
+    if title:
+        write(f"<h3 class='wc-h3'>{escape(wide.title)}</h3>")
+    if wide.chart is None:
+        say(wide.missing, "quiet")
+        return
+    for size, one in (("wide", wide), ("narrow", make(charts.NARROW))):
+        if one.chart is None:
+            continue
+        with st.container(key=f"wc-{size}-{key}"):
+            st.vega_lite_chart(
+                spec=charts.themed(one.chart, dark=dark()) | {"autosize": {"type": "pad"}},
+                width="content",
+                theme=None,
+                key=f"{size}-{key}-{one.key}",
+                alt=one.description,
+            )
+    if wide.caption:
+        say(wide.caption, "caption")

@@ -1,0 +1,44 @@
+"""Which run the pages show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from weightcut.dashboard import runs, show
+from weightcut.reports import text
+
+_KEY = "run"
+
+
+def draw(place: Path) -> None:
+    """Show the choice of a run and how far the chosen one is."""
+    import streamlit as st
+
+    with st.sidebar:
+        found = runs.find_runs(place)
+        if not found:
+            show.say("There is no run yet. Start one on the page Run.", "quiet")
+            return
+        names = list(found)
+        asked = st.query_params.get(_KEY) or st.session_state.get("wc-run")
+        index = names.index(asked) if asked in names else 0
+        name = st.selectbox(
+            "Run",
+            names,
+            index=index,
+            format_func=lambda one: text.shorten(text.plain(one), 60),
+        )
+        st.session_state["wc-run"] = name
+        if st.query_params.get(_KEY) != name:
+            st.query_params[_KEY] = name
+        state = runs.state(found[name])
+        show.write(f"<span class='wc-state'>{show.escape(state.words)}</span>")
+
+
+def chosen(place: Path) -> Path | None:
+    """Return the folder of the run that the reader chose, None where there is no run."""
+    import streamlit as st
+
+    found = runs.find_runs(place)
+    name = st.session_state.get("wc-run")
+    return found.get(name) if name in found else next(iter(found.values()), None)
