@@ -31,6 +31,7 @@ import yaml
 from scipy.optimize import nnls
 from shapes import SHAPES, write_shape
 
+from weightcut import registry
 from weightcut.hardware import probe, verdicts
 from weightcut.hardware.speed import Speed, speed
 from weightcut.models.resolve import resolve
@@ -73,6 +74,26 @@ STUDIES: dict[str, dict[str, tuple[str, str]]] = {
         "sparsegpt": (T, "sparsegpt(windows=8,length=256)"), "ov-int4-plain": (V, PLAIN),
     },
 }  # fmt: skip
+
+
+# What is expected before anything is measured: a fit on few sizes of models leaves shares that it
+# cannot tell apart near these. Bytes or seconds times an amount; see `study/work.py`.
+EXPECTED: dict[tuple[str, str], dict[str, float]] = {
+    ("engine", "memory"): {
+        "base": 4e8, "stored": 0.2, "resident": 1.0, "cache": 1.0, "batch": 4.0, "windows": 3.0,
+        "activations": 8.0,
+    },
+    ("engine", "seconds"): {
+        "start": 0.8, "opening": 20.0, "prompts": 2.5, "tokens": 3.0, "weights": 1.5,
+        "steps": 300.0, "cache": 2.0, "logits": 5.0, "windows": 40.0, "watching": 2.0,
+        "answers": 0.03,
+    },
+    ("method", "memory"): {
+        "base": 5e8, "weights": 1.5, "largest": 2.0, "activations": 2.0, "windows": 3.0,
+    },
+    ("method", "seconds"): {"start": 1.0, "weights": 150.0, "tokens": 3.0},
+}  # fmt: skip
+PULL = 0.1
 
 
 class Row(NamedTuple):
@@ -177,14 +198,15 @@ def _rows(run: Path, loaded: bool, at: Speed) -> Iterator[Row]:
 
 
 def fit(rows: Sequence[Row]) -> None:
-    """Write costs.yaml."""
+    """Write costs.yaml; methods that train stay with their own word, which knows their steps."""
+    rows = [row for row in rows if not any(_trains(load.part) for load in row.work.time)]
     clock = _clock_per_cpu(rows)
     times = [
         ([(load.part, load.amounts) for load in row.work.time],
          row.cpu * clock(row) if row.loaded else row.seconds)
         for row in rows
     ]  # fmt: skip
-    seconds = _solve(times)
+    seconds = _solve(times, "seconds")
     phase = [0] * len(rows)
     memory: dict[str, dict[str, float]] = {}
     for _ in range(6):  # of a build's steps the hungriest counts: which one it is, is found so
@@ -192,7 +214,7 @@ def fit(rows: Sequence[Row]) -> None:
             ([(load.part, load.amounts) for load in row.work.memory[at]], row.memory)
             for row, at in zip(rows, phase, strict=True)
         ]
-        memory = _solve(held)
+        memory = _solve(held, "memory")
         sums = [
             [sum(_sum(memory.get(x.part, {}), x.amounts) for x in one) for one in row.work.memory]
             for row in rows
@@ -210,6 +232,11 @@ def fit(rows: Sequence[Row]) -> None:
     print(f"{len(rows)} cells fitted: {COSTS.name}", file=sys.stderr)
 
 
+def _trains(part: str) -> bool:
+    kind, _, name = part.partition(" ")
+    return kind == "method" and bool(registry.load("method", name).trains)
+
+
 def _clock_per_cpu(rows: Sequence[Row]) -> Any:
     """Return what a cell takes of the clock for each CPU second, by the quiet cells of its kind."""
     quiet = [row for row in rows if not row.loaded]
@@ -222,7 +249,9 @@ def _clock_per_cpu(rows: Sequence[Row]) -> Any:
     return share
 
 
-def _solve(cells: Sequence[tuple[list[tuple[str, Any]], float]]) -> dict[str, dict[str, float]]:
+def _solve(
+    cells: Sequence[tuple[list[tuple[str, Any]], float]], what: str
+) -> dict[str, dict[str, float]]:
     """Return shares by part and amount that best explain the measured totals, relatively."""
     names = sorted({(p, a) for loads, _ in cells for p, amounts in loads for a in amounts})
     column = {name: i for i, name in enumerate(names)}
@@ -231,23 +260,27 @@ def _solve(cells: Sequence[tuple[list[tuple[str, Any]], float]]) -> dict[str, di
         for part, amounts in loads:
             for amount, value in amounts.items():
                 matrix[i, column[part, amount]] += value / measured
-    scale = matrix.max(axis=0)
-    scale[scale == 0] = 1.0
-    # A light pull to zero keeps amounts that always come together from standing in for each other.
-    pulled = np.vstack([matrix / scale, 0.02 * np.eye(len(names))])
-    weights = np.ones(len(cells))
-    found = np.zeros(len(names))
+    expected = np.array([_expected(part, amount, what) for part, amount in names])
+    # In units of what the expected share explains of a cell; others of what would explain a tenth.
+    largest = np.maximum(matrix.max(axis=0), 1e-300)
+    scale = np.where(expected > 0, expected, 0.1 / largest)
+    start = (expected > 0).astype(float)
+    weights, found = np.ones(len(cells)), start
     for _ in range(20):  # least absolute errors, by least squares that count outliers less
-        full = np.concatenate([weights, np.ones(len(names))])
-        target = np.concatenate([np.ones(len(cells)), np.zeros(len(names))])
-        found, _ = nnls(pulled * full[:, None], target * full, maxiter=20_000)
-        error = np.abs(matrix / scale @ found - 1)
+        rows = np.vstack([matrix * scale * weights[:, None], PULL * np.eye(len(names))])
+        target = np.concatenate([weights, PULL * start])
+        found, _ = nnls(rows, target, maxiter=50_000)
+        error = np.abs(matrix * scale @ found - 1)
         weights = 1 / np.sqrt(np.maximum(error, 0.05))
     shares: dict[str, dict[str, float]] = {}
-    for (part, amount), value in zip(names, found / scale, strict=True):
-        if value > 0:
+    for (part, amount), value in zip(names, found * scale, strict=True):
+        if value * matrix[:, column[part, amount]].max() > 1e-3:
             shares.setdefault(part, {})[amount] = float(f"{value:.4g}")
     return shares
+
+
+def _expected(part: str, amount: str, what: str) -> float:
+    return EXPECTED.get((part.partition(" ")[0], what), {}).get(amount, 0.0)
 
 
 def _sum(shares: dict[str, float], amounts: Any) -> float:

@@ -26,6 +26,7 @@ def requirements(bits: float) -> Requirements:
         seconds_per_weight=1e-7,
         base_seconds=2.0,
         disk_per_weight=bits / 8,
+        outer_bits=bits,
     )
 
 
