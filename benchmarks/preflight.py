@@ -17,6 +17,7 @@ NAME is a shape of benchmarks/shapes.py (random weights, written to a temporary 
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -43,6 +44,8 @@ from weightcut.study.build import artifact_key, fitted
 from weightcut.study.predict import Predictor, Work
 
 COSTS = Path(costs.__file__).with_name("costs.yaml")
+ROOT = Path(__file__).parent.parent
+MARKS = re.compile(r"(<!-- preflight: [^>]*-->\n).*?(<!-- /preflight -->)", re.DOTALL)
 SHORTEST = 1.0  # seconds; a build that found its work done says nothing
 T, V = "transformers", "openvino"
 PLAIN = "int4(awq=false,scale_estimation=false)"
@@ -121,6 +124,8 @@ def main() -> None:
         action.add_argument("runs", nargs="*", type=Path)
         action.add_argument("--loaded", nargs="*", type=Path, default=[])
         action.add_argument("--held-out", nargs="*", type=Path, default=[])
+        action.add_argument("--loaded-held-out", nargs="*", type=Path, default=[])
+        action.add_argument("--write", action="store_true", help="into docs/preflight.md")
         action.add_argument("--here", action="store_true", help="with this machine's speed")
     chosen = parser.parse_args()
     if chosen.action == "measure":
@@ -131,8 +136,14 @@ def main() -> None:
     if chosen.action == "fit":
         fit(rows)
     else:
-        show("Cells that costs were fitted on", rows)
-        show("Cells of models that they were not fitted on", read(chosen.held_out, (), at))
+        lines = [f"Costs: {costs.table().measured}.\n"]
+        lines += show("Cells that the costs were fitted on", rows)
+        lines += show("Cells of other models", read(chosen.held_out, chosen.loaded_held_out, at))
+        text = "\n".join(lines)
+        print(text)
+        if chosen.write:
+            page = ROOT / "docs" / "preflight.md"
+            page.write_text(MARKS.sub(lambda m: m[1] + text + m[2], page.read_text()))
 
 
 def measure(name: str, out: Path) -> None:
@@ -287,24 +298,30 @@ def _sum(shares: dict[str, float], amounts: Any) -> float:
     return sum(shares.get(name, 0.0) * value for name, value in amounts.items())
 
 
-def show(title: str, rows: Sequence[Row]) -> None:
-    """Print each cell with its errors, and their medians."""
+def show(title: str, rows: Sequence[Row]) -> list[str]:
+    """Return the lines of a table of cells with their errors, and their medians."""
     if not rows:
-        return
-    print(f"\n### {title}\n\n| run | cell | predicted s | measured s | error | predicted MB "
-          "| measured MB | error |\n|---|---|---:|---:|---:|---:|---:|---:|")  # fmt: skip
-    times, memories = [], []
+        return []
+    times, memories, cells = [], [], []
     for row in rows:
         made = row.work.prediction()
         late, fat = made.seconds / row.seconds - 1, made.memory / row.memory - 1
         times += [] if row.loaded else [abs(late)]
         memories.append(abs(fat))
-        print(
-            f"| {row.run} | {row.cell} | {made.seconds:.1f} | {row.seconds:.1f} | {late:+.0%} "
+        clock = f"{row.seconds:.1f} | {late:+.0%}" if not row.loaded else "not quiet |"
+        cells.append(
+            f"| {row.run} | {row.cell} | {made.seconds:.1f} | {clock} "
             f"| {made.memory / 1e6:.0f} | {row.memory / 1e6:.0f} | {fat:+.0%} |"
         )
-    print(f"\n{len(rows)} cells; median error of memory {median(memories):.0%}", end="")
-    print(f", of time {median(times):.0%} ({len(times)} cells).\n" if times else ".\n")
+    said = f"median error of memory {median(memories):.0%} over {len(rows)} cells"
+    said += f", of time {median(times):.0%} over {len(times)}" if times else ""
+    return [
+        f"### {title}\n\n{said[0].upper()}{said[1:]}.\n",
+        "| run | cell | predicted s | measured s | error | predicted MB | measured MB | error |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+        *cells,
+        "",
+    ]
 
 
 if __name__ == "__main__":
