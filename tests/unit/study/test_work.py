@@ -1,0 +1,139 @@
+"""The amounts of work behind a prediction, and what they cost by table or by a part's own word."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weightcut import registry
+from weightcut.compression.method import Requirements
+from weightcut.engines.engine import Cost
+from weightcut.hardware.speed import REFERENCE
+from weightcut.models.shape import Shape
+from weightcut.records import LoadSpec, ProfileSpec
+from weightcut.study import costs, work
+from weightcut.study.costs import Load
+from weightcut.study.work import Asked, Model, Weights
+
+SHAPE = Shape(
+    parameters=10_000, outer=2_000, largest=1_000, layers=4, hidden=16, vocabulary=100, cache=64
+)
+MODEL = Model(SHAPE, Weights(stored=20_000, resident=20_000), REFERENCE)
+
+
+def asked(answers: int = 10, tokens: float = 20.0, limit: int = 32) -> Asked:
+    return Asked(answers, answers * 50.0, answers * tokens, limit, 50 + limit)
+
+
+@given(
+    answers=st.integers(1, 500),
+    more=st.integers(0, 500),
+    slots=st.integers(1, 200),
+    tokens=st.floats(1, 256),
+)
+def test_more_answers_are_never_less_work(
+    answers: int, more: int, slots: int, tokens: float
+) -> None:
+    few = work.time_of_answers(asked(answers, tokens, 256), slots, MODEL)
+    many = work.time_of_answers(asked(answers + more, tokens, 256), slots, MODEL)
+    for name, amount in few.items():
+        assert 0 <= amount <= many[name] * (1 + 1e-9) or name in ("steps", "weights", "unpacking")
+    held = work.memory_of_answers(asked(answers, tokens, 256), slots, MODEL)
+    assert held["cache"] <= work.memory_of_answers(asked(answers + more), slots + 1, MODEL)[
+        "cache"
+    ] * (306 / 82)
+
+
+def test_answered_one_by_one_every_token_reads_the_weights() -> None:
+    one = work.time_of_answers(asked(1, 32, 32), 1, MODEL)
+    assert one["weights"] == pytest.approx(32 * 20_000 / REFERENCE.read)
+    together = work.time_of_answers(asked(8, 32, 32), 8, MODEL)
+    assert together["weights"] == pytest.approx(one["weights"])
+    assert together["tokens"] == pytest.approx(8 * one["tokens"])
+
+
+def test_a_machine_of_half_the_speed_needs_twice_the_time() -> None:
+    slow = REFERENCE.model_copy(
+        update={
+            "gemm": REFERENCE.gemm / 2,
+            "read": REFERENCE.read / 2,
+            "dispatch": REFERENCE.dispatch * 2,
+            "start": REFERENCE.start * 2,
+        }
+    )
+    here = work.time_of_answers(asked(), 4, MODEL)
+    there = work.time_of_answers(asked(), 4, MODEL._replace(speed=slow))
+    assert there == pytest.approx(here | {n: 2 * a for n, a in here.items() if n != "answers"})
+
+
+def test_requests_under_load_count_as_asked_one_by_one() -> None:
+    still = ProfileSpec(concurrency=(1,), prompts=3)
+    load = LoadSpec(rates=(1.0,), clients=(2,), requests=8)
+    busy = still.model_copy(update={"load": load})
+    before = work.time_of_profile(still, 50, 8, MODEL)
+    after = work.time_of_profile(busy, 50, 8, MODEL)
+    assert after["weights"] == pytest.approx(before["weights"] * (4 + 16) / 4)
+
+
+def test_calibration_costs_time_and_memory_by_its_tokens() -> None:
+    plain, read = Requirements(), Requirements(tokens=1000, window=100, passes=2.0)
+    assert work.time_of_method(plain, SHAPE, REFERENCE, first=True)["tokens"] == 0
+    spent = work.time_of_method(read, SHAPE, REFERENCE, first=False)
+    assert spent["tokens"] == pytest.approx(2 * 10_000 * 1000 * 2 / REFERENCE.gemm)
+    assert spent["start"] == 0
+    held = work.memory_of_method(read, SHAPE)
+    assert held["activations"] == 1000 * 16 * 2
+    assert held["windows"] == 100 * 100 * 4
+
+
+def test_a_part_that_was_not_measured_costs_what_it_says() -> None:
+    cost = Cost(
+        single_s=2e-10, batched_s=2e-11, prefill_s=3e-12, start_s=7, base_memory=500,
+        weights_copies=2.0,
+    )  # fmt: skip
+    own = costs.engine_says(cost)
+    one = asked(1, 1, 1)._replace(prompts=0.0)
+    loads = Load("engine of another package", work.time_of_answers(one, 1, MODEL), own.seconds)
+    assert costs.seconds(loads) == pytest.approx(7 + 2e-10 * 10_000, rel=1e-6)
+    held = Load("engine of another package", work.memory_of_windows(10, MODEL), own.memory)
+    assert costs.memory(held) == pytest.approx(500 + 2 * 20_000 + 2 * 10 * 100 * 4)
+    needs = Requirements(base_seconds=3, seconds_per_weight=1e-6, base_memory=9)
+    said = costs.method_says(needs)
+    time = Load("method x", work.time_of_method(needs, SHAPE, REFERENCE, True), said.seconds)
+    assert costs.seconds(time) == pytest.approx(3 + 1e-6 * 10_000)
+    memory = Load("method x", work.memory_of_method(needs, SHAPE), said.memory)
+    assert costs.memory(memory) == pytest.approx(9 + 4.0 * 10_000)
+
+
+def test_the_table_names_parts_and_amounts_that_exist() -> None:
+    time = (
+        work.time_of_answers(asked(), 1, MODEL)
+        | work.time_of_windows(1, 2, MODEL)
+        | work.time_of_profile(ProfileSpec(), 1, 1, MODEL)
+    )
+    memory = work.memory_of_answers(asked(), 1, MODEL) | work.memory_of_windows(1, MODEL)
+    needs = replace(Requirements(), tokens=1, window=1)
+    of_method = (
+        set(work.time_of_method(needs, SHAPE, REFERENCE, True)),
+        set(work.memory_of_method(needs, SHAPE)),
+    )
+    for part, shares in costs.table().parts.items():
+        kind, _, name = part.partition(" ")
+        if kind == "method":
+            registry.load("method", name)
+            known = of_method
+        else:
+            registry.load("engine", name if kind == "engine" else kind)
+            known = (set(time), set(memory))
+        assert set(shares.seconds) <= known[0]
+        assert set(shares.memory) <= known[1]
+        assert all(0 < v < math.inf for v in (*shares.seconds.values(), *shares.memory.values()))
+
+
+def test_the_table_is_plain_yaml_with_a_date_and_a_machine() -> None:
+    assert yaml.safe_load(yaml.safe_dump(costs.table().model_dump()))["measured"].startswith("20")
