@@ -30,6 +30,7 @@ METHODS: Mapping[str, str] = {
     "bnb-nf4": "weightcut.compression.bnb_nf4:BnbNF4",
     "distill": "weightcut.compression.distill:Distill",
     "export-gguf": "weightcut.compression.export_gguf:ExportGGUF",
+    "export-onnx": "weightcut.compression.export_onnx:ExportONNX",
     "export-openvino": "weightcut.compression.export_openvino:ExportOpenVINO",
     "gguf-iq4_nl": "weightcut.compression.gguf_quants:GgufIQ4NL",
     "gguf-iq4_xs": "weightcut.compression.gguf_quants:GgufIQ4XS",
@@ -45,6 +46,8 @@ METHODS: Mapping[str, str] = {
     "int8": "weightcut.compression.int8:Int8",
     "lora": "weightcut.compression.lora:LoRA",
     "magnitude": "weightcut.compression.magnitude:Magnitude",
+    "onnx-int4": "weightcut.compression.onnx_int4:OnnxInt4",
+    "onnx-int8": "weightcut.compression.onnx_int8:OnnxInt8",
     "prune-depth": "weightcut.compression.prune_depth:PruneDepth",
     "prune-width": "weightcut.compression.prune_width:PruneWidth",
     "qlora": "weightcut.compression.qlora:QLoRA",
@@ -59,6 +62,7 @@ METHODS: Mapping[str, str] = {
 }
 ENGINES: Mapping[str, str] = {
     "llama_cpp": "weightcut.engines.llama_cpp:LlamaCppEngine",
+    "onnxruntime": "weightcut.engines.onnxruntime:OnnxRuntimeEngine",
     "openvino": "weightcut.engines.openvino:OpenVINOEngine",
     "scripted": "weightcut.engines.scripted:ScriptedEngine",
     "transformers": "weightcut.engines.transformers:TransformersEngine",
