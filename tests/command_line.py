@@ -1,16 +1,20 @@
-"""Command lines that stand in docs and configs, parsed by weightcut's own parser."""
+"""Command lines that stand in docs and configs: taken apart, and parsed by weightcut itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator
 
 from typer.main import get_command
 
+from tests.docs_blocks import Block
 from weightcut import registry
 from weightcut.cli.main import app
 from weightcut.compression.recipe import parse_recipe
 from weightcut.hardware.cards import find_card
 from weightcut.study.spec import load_study
+
+SEPARATORS = {"|", "||", "&&", ";", "&"}
 
 
 def check_cli(words: list[str]) -> None:
@@ -42,3 +46,36 @@ def check_cli(words: list[str]) -> None:
             look_up(params[key])
     if params.get("set_"):
         load_study("quickstart", dict(item.split("=", 1) for item in params["set_"]))
+
+
+def commands(block: Block) -> Iterator[list[str]]:
+    """Yield every command of a shell block as words; comments are left out."""
+    text = block.text.replace("\\\n", " ")
+    for line in text.splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        words: list[str] = []
+        for word in lexer:
+            if word in SEPARATORS:
+                yield words
+                words = []
+            else:
+                words.append(word)
+        if words:
+            yield words
+
+
+def read_curl(words: list[str]) -> tuple[str, dict[str, str], str | None]:
+    """Return address, headers and body of a curl command; only -H and -d are known."""
+    url, headers, data = "", {}, None
+    rest = iter(words)
+    for word in rest:
+        if word == "-H":
+            name, _, value = next(rest).partition(":")
+            headers[name] = value.strip()
+        elif word == "-d":
+            data = next(rest)
+        else:
+            assert not word.startswith("-"), word
+            url = word
+    return url, headers, data

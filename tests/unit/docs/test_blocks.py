@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import shutil
 import sys
 import tomllib
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.command_line import check_cli
+from tests.command_line import check_cli, commands, read_curl
 from tests.docs_blocks import LANGUAGES, ROOT, Block, blocks, parse
 from tests.serving import Served, config
 from tests.studies import QUICKSTART as CHARACTERS
@@ -32,7 +31,6 @@ from weightcut.study.publish import publish
 from weightcut.study.spec import load_study
 
 BLOCKS = blocks()
-SEPARATORS = {"|", "||", "&&", ";", "&"}
 OUTSIDE = {"docker", "openssl"}
 """What a block may call that is not the project's, if it says so."""
 HARMLESS = {"cd", "cp", "mkdir", "export", "patch", ".", "echo"}
@@ -60,23 +58,6 @@ def test_shell_blocks_call_what_exists(block: Block) -> None:
     assert lines, f"{block}: nothing in it"
     for words in lines:
         check_words(words, block)
-
-
-def commands(block: Block) -> Iterator[list[str]]:
-    """Yield every command of a shell block as words; comments are left out."""
-    text = block.text.replace("\\\n", " ")
-    for line in text.splitlines():
-        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-        lexer.whitespace_split = True
-        words: list[str] = []
-        for word in lexer:
-            if word in SEPARATORS:
-                yield words
-                words = []
-            else:
-                words.append(word)
-        if words:
-            yield words
 
 
 def check_words(words: list[str], block: Block) -> None:
@@ -205,22 +186,6 @@ def test_curl_and_clients_are_answered(block: Block, served: str) -> None:
         method = "POST" if data is not None else "GET"
         answer = httpx.request(method, url, headers=headers, content=data, trust_env=False)
         assert answer.status_code == 200, f"{block}: {answer.text}"
-
-
-def read_curl(words: list[str]) -> tuple[str, dict[str, str], str | None]:
-    """Return address, headers and body of a curl command; only -H and -d are known."""
-    url, headers, data = "", {}, None
-    rest = iter(words)
-    for word in rest:
-        if word == "-H":
-            name, _, value = next(rest).partition(":")
-            headers[name] = value.strip()
-        elif word == "-d":
-            data = next(rest)
-        else:
-            assert not word.startswith("-"), word
-            url = word
-    return url, headers, data
 
 
 @pytest.fixture(scope="module")
