@@ -18,9 +18,14 @@ def evaluate(
     artifact: Annotated[str, typer.Argument(help="A compressed model's folder, or any model.")],
     task: Annotated[
         str,
-        typer.Option("--task", "-t", help="What to measure: a task, or FILE.py:CLASS of your own."),
+        typer.Option(
+            "--task",
+            "-t",
+            help="What to measure: a task, or FILE.py:CLASS of your own; its settings as in "
+            "mbpp(data=FOLDER).",
+        ),
     ] = "humaneval",
-    engine: Annotated[str, typer.Option("--engine", "-e", help="What runs it.")] = "transformers",
+    engine: options.Engine = "transformers",
     limit: options.Limit = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Keep the run, with every answer, here.")

@@ -12,6 +12,12 @@ from weightcut.study.spec import load_study
 
 Study = Annotated[str, typer.Argument(help="A study file, or the name of a built-in study.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, no progress.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine", "-e", help="What runs it; its settings as in openvino(precision=f32)."
+    ),
+]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Only the first N samples or windows of every task.")
 ]

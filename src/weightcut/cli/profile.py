@@ -15,7 +15,7 @@ from weightcut.errors import WeightcutError
 
 def profile(
     artifact: Annotated[str, typer.Argument(help="A compressed model's folder, or any model.")],
-    engine: Annotated[str, typer.Option("--engine", "-e", help="What runs it.")] = "transformers",
+    engine: options.Engine = "transformers",
     concurrency: Annotated[
         str, typer.Option(help="Numbers of concurrent sequences, separated by commas.")
     ] = "1,8,32",

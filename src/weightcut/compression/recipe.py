@@ -16,7 +16,7 @@ from weightcut.errors import UsageError, nearest
 from weightcut.records import Format, Step
 
 _WIDE = 16  # bits of a weight that is not quantized
-_STEP = re.compile(r"^\s*(?P<kind>[\w.-]+)\s*(?:\((?P<inner>.*)\))?\s*$", re.DOTALL)
+_CALL = re.compile(r"^\s*(?P<kind>[^()]*[^()\s])\s*(?:\((?P<inner>.*)\))?\s*$", re.DOTALL)
 
 
 def parse_recipe(text: str) -> tuple[Step, ...]:
@@ -31,18 +31,32 @@ def parse_recipe(text: str) -> tuple[Step, ...]:
 
 def parse_step(text: str) -> Step:
     """Parse one step, `int4(awq=true)`."""
-    match = _STEP.match(text)
+    kind, settings = parse_call(text)
+    if "" in settings:
+        settings[_first_setting(kind)] = settings.pop("")
+    return step(kind, settings)
+
+
+def parse_call(text: str) -> tuple[str, dict[str, Any]]:
+    """Parse `name(key=value, ...)` into the name and its settings, values as YAML scalars.
+
+    A value without a key stands under the key "". UsageError where the text is none of this.
+    """
+    match = _CALL.match(text)
     if match is None:
-        raise UsageError(
-            f"cannot read the step {text.strip()!r}", cure="write it like int4(awq=true)"
-        )
-    kind, settings = match["kind"], dict[str, Any]()
+        raise UsageError(f"cannot read {text.strip()!r}", cure="write it like int4(awq=true)")
+    settings: dict[str, Any] = {}
     for item in filter(str.strip, (match["inner"] or "").split(",")):
         name, equals, value = item.partition("=")
         if not equals:
-            name, value = _first_setting(kind), item
-        settings[name.strip()] = yaml.safe_load(value)
-    return step(kind, settings)
+            name, value = "", item
+        try:
+            settings[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(
+                f"cannot read {item.strip()!r}", cure="quote the value, as in text='a: b'"
+            ) from error
+    return match["kind"].strip(), settings
 
 
 def step(kind: str, settings: Mapping[str, Any]) -> Step:

@@ -189,10 +189,13 @@ def _named(
         settings = {("kind" if k == key else k): v for k, v in settings.items()}
     if not isinstance(settings, dict) or not isinstance(settings.get("kind"), str):
         raise UsageError(
-            f"name the {kind}, as a word or as {{{key}: NAME, ...}}", place=document.place(*where)
+            f"name the {kind}, as NAME, NAME(SETTING=VALUE) or {{{key}: NAME, ...}}",
+            place=document.place(*where),
         )
     source = ""
     with _at(document, *where, *([key] if isinstance(entry, dict) else [])):
+        name, inline = recipe.parse_call(settings["kind"])
+        settings = settings | {"kind": name} | inline
         if kind == "task" and registry.is_file(settings["kind"]):
             source = _beside(document, settings["kind"])
             model = registry.load_file(kind, source)

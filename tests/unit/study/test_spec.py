@@ -69,9 +69,21 @@ def test_a_recipe_may_be_a_string(tmp_path: Path) -> None:
     assert [s.kind for s in spec.variants[1].recipe] == ["prune-depth", "int8"]
 
 
+def test_engines_and_tasks_take_settings_in_brackets(tmp_path: Path) -> None:
+    text = GOOD.replace("engine: openvino", '"engine": "openvino(precision=f32, threads=2)"')
+    text = text.replace("- humaneval", '- "humaneval(limit=7, temperature=0.5)"')
+    spec = load_study(_write(tmp_path, text))
+    settings = spec.variants[1].engine.settings
+    assert (settings["precision"], settings["threads"]) == ("f32", 2)
+    assert spec.tasks[0].settings["limit"] == 7
+    assert spec.tasks[0].settings["temperature"] == 0.5
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "says"),
     [
+        ("engine: openvino", 'engine: "openvino(presicion=f32)"', 6, "did you mean 'precision'"),
+        ("engine: openvino", 'engine: "openvino(f32"', 6, "cannot read"),
         ("baseline: full", "basline: full", 3, "did you mean 'baseline'"),
         ("baseline: full", "baseline: ful", 3, "did you mean 'full'"),
         ("kind: int8", "kind: int88", 6, "did you mean 'int8'"),
