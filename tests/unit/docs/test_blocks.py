@@ -114,7 +114,7 @@ def check_compose(words: list[str]) -> None:
     command, *rest = words
     assert command in ("build", "run", "up", "down", "logs")
     if command == "run":
-        rest = [word for word in rest if word != "--rm"]
+        rest = [word for word in rest if word not in ("--rm", "-T")]
         assert rest[0] in services
         check_cli(rest[1:])
 
