@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -11,6 +12,7 @@ from weightcut.cli import (
     aggregate,
     compare,
     compress,
+    dashboard,
     doctor,
     evaluate,
     export,
@@ -24,6 +26,7 @@ from weightcut.cli import (
     sandbox,
     score,
     serve,
+    tune,
 )
 from weightcut.cli.output import complain
 from weightcut.errors import UsageError, WeightcutError
@@ -35,6 +38,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"weightcut {version('weightcut')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _all(
+    _version_asked: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Show the version, end."
+        ),
+    ] = False,
+) -> None:
+    """Cut the weight of a code LLM and keep its punch."""
+
+
 app.add_typer(models.app, name="models")
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
@@ -44,6 +69,7 @@ app.command("export")(export.export)
 app.command("compress")(compress.compress)
 app.command("methods")(methods.methods)
 app.command("doctor")(doctor.doctor)
+app.command("tune")(tune.tune)
 app.command("evaluate")(evaluate.evaluate)
 app.command("profile")(profile.profile)
 app.command("compare")(compare.compare)
@@ -52,6 +78,7 @@ app.add_typer(sandbox.app, name="sandbox")
 router.app.command("recalibrate")(serve.recalibrate)
 app.add_typer(router.app, name="router")
 app.command("serve")(serve.serve)
+app.command("dashboard")(dashboard.dashboard)
 app.add_typer(serve.keys_app, name="keys")
 
 
