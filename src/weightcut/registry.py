@@ -55,6 +55,7 @@ METHODS: Mapping[str, str] = {
     "scripted-shrink": "weightcut.compression.scripted_shrink:ScriptedShrink",
     "smoothquant": "weightcut.compression.smoothquant:SmoothQuant",
     "sparsegpt": "weightcut.compression.sparsegpt:SparseGPT",
+    "torch-dynamic": "weightcut.compression.torch_dynamic:TorchDynamic",
     "torchao-int4": "weightcut.compression.torchao_int4:TorchaoInt4",
     "torchao-int8": "weightcut.compression.torchao_int8:TorchaoInt8",
     "torchao-int8-dynamic": "weightcut.compression.torchao_int8_dynamic:TorchaoInt8Dynamic",

@@ -37,6 +37,7 @@ _QUANTIZERS = {
     "compressed-tensors": "compressed_tensors",
     "torchao": "torchao",
     torch_state.METHOD: "torchao",
+    torch_state.INT8_METHOD: "torch",
 }
 _ROWS_AT_ONCE = 128
 

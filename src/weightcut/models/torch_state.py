@@ -8,6 +8,9 @@ layers that are stored in 4 bits and their group sizes. Such a layer has, instea
   high half,
 - `weight.scale`: [outputs, inputs / group size] and `weight.zero`, the same; a weight is
   `(q - 8) * scale + zero`.
+
+With the `quant_method` `int8-dynamic` it names the layers stored in 8 bits, which have instead
+`weight.int8`: int8 [outputs, inputs], and `weight.scale`: [outputs]; a weight is `q * scale`.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from weightcut.models.causal_lm import empty_causal_lm, read_config
 
 FILES = ("pytorch_model.bin", "model.pt")
 METHOD = "int4-groups"
+INT8_METHOD = "int8-dynamic"
 _CHECK = "weightcut reads tensors by name and nothing else from it"
 
 
@@ -71,18 +75,23 @@ def load_torch_lm(folder: Path, dtype: str, device: str = "cpu") -> Any:
     import torch
 
     config = read_config(folder)
-    groups = _groups(folder, config.get("quantization_config"))
-    if groups and device != "cpu":
-        raise NotHere("these 4-bit weights can be opened on a CPU only", cure="use device: cpu")
+    quantization = config.get("quantization_config")
+    rows = _rows(folder, quantization)
+    groups = {} if rows else _groups(folder, quantization)
+    if (groups or rows) and device != "cpu":
+        raise NotHere("these quantized weights can be opened on a CPU only", cure="use device: cpu")
     model = empty_causal_lm(folder, with_buffers=True)
     state = read_state(folder)
     kind = getattr(torch, dtype)
     modules = dict(model.named_modules())
     for name, group in groups.items():
-        layer = modules.get(name)
-        if not isinstance(layer, torch.nn.Linear):
-            raise BrokenInput(f"the model has no linear layer {name!r}", place=str(folder))
+        layer = _linear(modules, name, folder)
         layer.weight = _int4_weight(folder, state, name, layer, group, kind)
+    for name in rows:
+        layer = _linear(modules, name, folder)
+        parent = model.get_submodule(name.rpartition(".")[0])
+        made = _dynamic_linear(folder, state, name, layer, kind)
+        setattr(parent, name.rpartition(".")[2], made)
     plain = {
         name: value.to(kind) if value.is_floating_point() else value
         for name, value in state.items()
@@ -117,6 +126,61 @@ def _groups(folder: Path, quantization: Any) -> dict[str, int]:
     if not good:
         raise BrokenInput("its group_sizes are not 32, 64, 128 or 256 by layer", place=place)
     return dict(groups or {})
+
+
+def _rows(folder: Path, quantization: Any) -> list[str]:
+    """Return the layers in 8 bits with a scale for each row, as the config tells them."""
+    if not isinstance(quantization, dict) or quantization.get("quant_method") != INT8_METHOD:
+        return []
+    layers = quantization.get("layers")
+    if not isinstance(layers, list) or not all(isinstance(name, str) for name in layers):
+        raise BrokenInput("its quantized layers are no list", place=str(folder / "config.json"))
+    return layers
+
+
+def _linear(modules: Mapping[str, Any], name: str, folder: Path) -> Any:
+    import torch
+
+    layer = modules.get(name)
+    if not isinstance(layer, torch.nn.Linear):
+        raise BrokenInput(f"the model has no linear layer {name!r}", place=str(folder))
+    return layer
+
+
+def _dynamic_linear(folder: Path, state: dict[str, Any], name: str, layer: Any, kind: Any) -> Any:
+    """Take a layer's parts out of `state` and return a module that multiplies them in int8."""
+    import torch
+
+    try:
+        codes, scale = (state.pop(f"{name}.weight.{part}") for part in ("int8", "scale"))
+    except KeyError as error:
+        raise BrokenInput(f"the weights lack {error.args[0]!r}", place=str(folder)) from error
+    bias = state.pop(f"{name}.bias", None)
+    shape = (layer.out_features, layer.in_features)
+    if (
+        codes.dtype != torch.int8
+        or tuple(codes.shape) != shape
+        or tuple(scale.shape) != shape[:1]
+        or (bias is None) != (layer.bias is None)
+        or (bias is not None and tuple(bias.shape) != shape[:1])
+    ):
+        raise BrokenInput(f"the parts of {name!r} do not fit each other", place=str(folder))
+    zeros = torch.zeros(shape[0], dtype=torch.long)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a later torch than the one allowed drops these types
+        weight = torch._make_per_channel_quantized_tensor(codes, scale.double(), zeros, 0)
+        packed = torch.ops.quantized.linear_prepack(weight, None if bias is None else bias.float())
+    # Without VNNI two products of 8 bits can overflow the 16 that their sum has.
+    seven_bits = not torch.cpu._is_vnni_supported()
+
+    class DynamicLinear(torch.nn.Module):  # type: ignore[misc]
+        in_features, out_features = layer.in_features, layer.out_features
+
+        def forward(self, inputs: Any) -> Any:
+            done = torch.ops.quantized.linear_dynamic(inputs.float(), packed, seven_bits)
+            return done.to(kind)
+
+    return DynamicLinear()
 
 
 def _int4_weight(
