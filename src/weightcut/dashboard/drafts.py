@@ -67,7 +67,8 @@ def as_yaml(draft: Draft) -> str:
         "target": {"latency_speedup": draft.speedup},
         "seed": draft.seed,
     }  # fmt: skip
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    # With `allow_unicode` some line separators would be written as they are and read as spaces.
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=False)
 
 
 @cache

@@ -106,6 +106,7 @@ def _options(host: str, port: int) -> list[str]:
         "client.showErrorDetails": "type",
         "client.showErrorLinks": False,
         "logger.level": "warning",
+        "logger.hideWelcomeMessage": True,
         "theme.baseRadius": "8px",
         "theme.showWidgetBorder": True,
         **{f"theme.light.{key}": value for key, value in _LIGHT.items()},

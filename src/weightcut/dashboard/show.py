@@ -107,8 +107,8 @@ def tiles(pairs: Iterable[tuple[str, str]]) -> None:
     for label, value in pairs:
         first, bracket, ends = value.partition(" [")
         rest = f"<small>{escape(bracket.strip() + ends)}</small>" if bracket else ""
-        cells.append(f"<div><dt>{escape(label)}</dt><dd>{escape(first)}{rest}</dd></div>")
-    write(f"<dl class='wc-tiles'>{''.join(cells)}</dl>")
+        cells.append(f"<div><span>{escape(label)}</span><b>{escape(first)}{rest}</b></div>")
+    write(f"<div class='wc-tiles'>{''.join(cells)}</div>")
 
 
 def table(one: Table) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weightcut.dashboard import answers, jobs, runs, sheet
 from weightcut.dashboard import show as page
 from weightcut.dashboard.runs import Revision
-from weightcut.errors import UsageError, WeightcutError
+from weightcut.errors import WeightcutError
 from weightcut.reports import routing as routing_report
 from weightcut.reports import text
 from weightcut.reports.charts.figure import WIDE, Figure
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from weightcut.routing.router import Decision, Router
     from weightcut.routing.table import Table
 
-_POLICIES = ("blend", "linear", "knn", "forest", "boosted", "rules", "length")
+_POLICIES = ("linear", "blend", "knn", "forest", "boosted", "rules", "length")
 _QUALITIES = ("the study's own", "pass@1", "codebleu")
 _HEADINGS = (
     "quality to keep", "threshold", "kept on calibration", "cost saved", "answered by lighter ones",
@@ -40,20 +40,22 @@ def show(run: Path | None, place: Path) -> None:  # noqa: ARG001
     one, two, three = st.columns(3)
     quality = one.selectbox("Quality", _QUALITIES, key="router-quality")
     policy = two.selectbox("Policy", _POLICIES, key="router-policy",
-                           help="How it is predicted which variant will do")  # fmt: skip
+                           help="How it is predicted which variant will do; blend takes a minute")  # fmt: skip
     confidence = float(
         three.slider("Confidence of the promise", 0.5, 0.99, 0.95, 0.01, key="router-confidence")
     )
     metric = None if quality == _QUALITIES[0] else quality
     if not _wanted(run):
-        page.say("A router is learnt from the answers of this run; it takes a few seconds.")
+        page.say("A router is learnt from the answers of this run; it takes some seconds.")
         return
     try:
         with st.spinner("Learning and calibrating …"):
             found = _offers(run, metric, str(policy), confidence, runs.revision(run))
-    except UsageError as error:
+    except WeightcutError as error:
         page.complain(error)
         return
+    for warning in _table(run, metric, runs.revision(run)).warnings:
+        page.notice("Warning", warning, "warning")
     promised = _promise(found)
     _try(run, _with(found.router, promised), promised)
     _against_baselines(run, metric)
@@ -71,11 +73,13 @@ def _wanted(run: Path) -> bool:
 
 @lru_cache(maxsize=4)
 def _table(run: Path, metric: str | None, _files: Revision) -> Table:
-    from weightcut.routing.runs import run_rows
+    from weightcut.routing.runs import run_outcomes
     from weightcut.routing.table import build_table
 
-    rows = runs.reading(run, lambda store: run_rows(store, metric))
-    return build_table(((f"row {n}", row) for n, row in enumerate(rows, 1)), run.name)
+    made = runs.reading(run, lambda store: run_outcomes(store, metric))
+    found = build_table(((f"row {n}", row) for n, row in enumerate(made.rows, 1)), run.name)
+    found = replace(found, warnings=(*made.notes, *found.warnings))
+    return found.narrowed((), made.baseline if made.baseline in found.variants else None)
 
 
 @lru_cache(maxsize=8)
