@@ -39,8 +39,10 @@ def show(run: Path | None, place: Path) -> None:  # noqa: ARG001
         return
     one, two, three = st.columns(3)
     quality = one.selectbox("Quality", _QUALITIES, key="router-quality")
-    policy = two.selectbox("Policy", _POLICIES, key="router-policy",
-                           help="How it is predicted which variant will do; blend takes a minute")  # fmt: skip
+    policy = two.selectbox(
+        "Policy", _POLICIES, key="router-policy",
+        help="How it is predicted which variant will do; blend and boosted take a minute",
+    )  # fmt: skip
     confidence = float(
         three.slider("Confidence of the promise", 0.5, 0.99, 0.95, 0.01, key="router-confidence")
     )
