@@ -43,7 +43,7 @@ def scripted_study(folder: Path, model: Path, limit: int = 8, **changes: Any) ->
             {"name": "humaneval", "limit": limit},
             {"name": "perplexity", "limit": 3, "length": 64},
         ],
-        "profile": {"concurrency": [1, 2], "prompts": 3, "new_tokens": 8},
+        "profile": {"concurrency": [1, 2], "prompts": 3, "new_tokens": 8, "patience": 0},
     }
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(data | changes, sort_keys=False))

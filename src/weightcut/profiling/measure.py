@@ -30,17 +30,22 @@ class Generates(Protocol):
 
 
 def measure(
-    session: Generates, requests: Sequence[Request], latency: int, concurrency: Sequence[int]
+    session: Generates,
+    requests: Sequence[Request],
+    latency: int,
+    concurrency: Sequence[int],
+    patience: float,
 ) -> Iterator[Observation]:
     """Yield the raw readings of a session.
 
     requests: different prompts, all to be answered with the same number of tokens; the longest
     warms up first, so that an engine which makes room for what it is asked does it once. latency:
-    how many of them are timed one at a time, the first left out.
+    how many of them are timed one at a time, the first left out. patience: seconds to wait for a
+    quiet machine.
     """
     prompts = requests[1:] or requests
     list(session.generate([max(requests, key=lambda request: len(request.prompt_ids))]))
-    before = wait_until_quiet()
+    before = wait_until_quiet(patience=patience)
     watch = OthersLoad()
     tokens, seconds = 0, 0.0
     energy = EnergyMeter()

@@ -93,7 +93,10 @@ class ProfileSpec(Record):
 
     concurrency: tuple[int, ...] = (1, 8, 32)
     prompts: int = Field(20, ge=1, description="different prompts timed one at a time")
-    new_tokens: int = Field(32, ge=2, description="tokens of every timed answer")
+    new_tokens: int = Field(24, ge=2, description="tokens of every timed answer")
+    patience: float = Field(
+        10.0, ge=0, description="seconds that a timing waits for the machine's other work to end"
+    )
     load: LoadSpec | None = Field(None, description="requests that arrive over time; null: none")
 
 

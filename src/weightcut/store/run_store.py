@@ -74,14 +74,22 @@ class RunStore:
 
     @classmethod
     def create(cls, folder: Path, spec: StudySpec) -> RunStore:
-        """Make the database of a new run; the folder may exist but must hold no database."""
+        """Make the database of a new run; the folder may exist but must hold no database.
+
+        It gets its name once it is whole: a run that is killed before leaves none.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        store = cls(folder, _connect(folder / FILE))
-        with store._engine.begin() as connection:
+        draft = folder / f"{FILE}.new"
+        for leftover in folder.glob(f"{draft.name}*"):
+            leftover.unlink()
+        engine = _connect(draft)
+        with engine.begin() as connection:
             _tables.create_all(connection)
             _set(connection, "schema", SCHEMA)
             _set(connection, "spec", spec.model_dump(mode="json"))
-        return store
+        engine.dispose()  # the last connection writes the log into the file and removes it
+        draft.replace(folder / FILE)
+        return cls.open(folder)
 
     @classmethod
     def open(cls, folder: Path, *, read_only: bool = False) -> RunStore:

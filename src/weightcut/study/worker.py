@@ -41,6 +41,7 @@ from weightcut.store.artifacts import RECORD, read_artifact
 from weightcut.store.run_store import RunStore
 from weightcut.study import prompts
 from weightcut.study.build import build_artifact, fitted, open_engine, package_version
+from weightcut.study.disjoint import refuse_overlap
 from weightcut.study.likelihood import measure_windows
 from weightcut.tasks.task import Demanding, GenerationTask, LikelihoodTask
 
@@ -117,9 +118,12 @@ class Cell:
 def run_build(cell: Cell) -> dict[str, Any]:
     """Make the variant's artifact."""
     checkpoint = cell.job.checkpoint
+    steps = fitted(cell.variant.recipe, checkpoint.format, cell.variant.engine)
+    tasks = [open_task(named) for named in cell.spec.tasks]
+    refuse_overlap(steps, [task for task in tasks if not lacks(task)])
     artifact = build_artifact(
         checkpoint,
-        fitted(cell.variant.recipe, checkpoint.format, cell.variant.engine),
+        steps,
         cell.job.artifacts,
         cell.spec.seed,
         lambda phrase, share: cell.events.progress(phrase, share, force=True),
@@ -238,7 +242,7 @@ def _timings(
     engine, artifact = open_engine(cell.variant.engine), cell.artifact()
     with engine.open(artifact) as session:
         facts["engine"] = session.describe()
-        yield from measure(session, requests, spec.prompts, spec.concurrency)
+        yield from measure(session, requests, spec.prompts, spec.concurrency, spec.patience)
     if spec.load is not None:
         # Opened anew: a batch that requests join has a cache, and may have weights, of its own.
         with engine.open(artifact) as session:

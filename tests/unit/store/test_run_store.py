@@ -90,3 +90,13 @@ def test_no_run_and_a_broken_one_and_another_schema(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(UsageError, match="schema 0"):
         RunStore.open(tmp_path)
+
+
+def test_a_run_killed_while_it_is_made_leaves_no_run(tmp_path: Path) -> None:
+    for name in ("results.sqlite.new", "results.sqlite.new-wal"):
+        (tmp_path / name).write_bytes(b"half")
+    assert not RunStore.exists(tmp_path)
+    assert RunStore.create(tmp_path, SPEC).spec() == SPEC
+    assert {path.name for path in tmp_path.iterdir()} <= {
+        "results.sqlite", "results.sqlite-wal", "results.sqlite-shm"
+    }  # fmt: skip
