@@ -39,7 +39,7 @@ def compress_model(
     """
     from weightcut.models.resolve import resolve
     from weightcut.study.build import build_artifact
-    from weightcut.study.plan import why_not
+    from weightcut.study.plan import refuse_recipe
 
     steps = recipes.parse_recipe(recipe) if isinstance(recipe, str) else tuple(recipe)
     target = Path(out) if out is not None else None
@@ -47,9 +47,7 @@ def compress_model(
         raise UsageError("the output folder is not empty", place=str(target), cure="name a new one")
     checkpoint = resolve(model, progress=progress)
     fitted = recipes.fit(steps, checkpoint.format, frozenset(get_args(Format)))
-    reason = why_not(fitted)
-    if reason:
-        raise UsageError(reason)
+    refuse_recipe(checkpoint, fitted, seed, artifacts_folder())
     artifact = build_artifact(checkpoint, fitted, artifacts_folder(), seed, progress)
     if target is None:
         return artifact

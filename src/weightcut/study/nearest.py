@@ -34,7 +34,12 @@ def nearest_that_fits(
     if not fitting:
         return "; no recipe of weightcut fits"
     *_, needs, label, name = min(fitting)
-    return f"; nearest that fits: {label} with the engine {name} ({needs / 1e9:.1f} GB)"
+    return f"; nearest that fits: {label} with the engine {name} ({amount(needs)} of memory)"
+
+
+def amount(size: float) -> str:
+    """Return bytes as `1.2 GB`, or as `366 MB` where they are fewer."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def _offers(

@@ -7,15 +7,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from weightcut import registry
 from weightcut.compression import recipe
-from weightcut.errors import BrokenInput, NotHere
-from weightcut.hardware import verdicts
+from weightcut.errors import BrokenInput, NotHere, UsageError
+from weightcut.hardware import probe, verdicts
 from weightcut.hardware.speed import REFERENCE, Speed, speed
 from weightcut.models.shape import shape_of
-from weightcut.records import CellKey, Checkpoint, Record, Step, StudySpec, VariantSpec
+from weightcut.records import CellKey, Checkpoint, Named, Record, Step, StudySpec, VariantSpec
 from weightcut.store.artifacts import read_artifact
 from weightcut.study.build import artifact_key, fitted, open_engine
-from weightcut.study.nearest import nearest_that_fits
+from weightcut.study.nearest import amount, nearest_that_fits
 from weightcut.study.predict import Prediction, Predictor
 from weightcut.study.worker import lacks, open_task
 
@@ -186,9 +187,38 @@ def refuse_if_too_big(plan: Plan, machine: dict[str, Any], baseline: str) -> Non
     free = machine.get("disk_free_bytes")
     if free is not None and plan.disk > free:
         raise NotHere(
-            f"the study needs about {plan.disk / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free",
+            f"the study needs about {amount(plan.disk)} of disk, {amount(free)} are free",
             cure="free some, or set WEIGHTCUT_HOME to a larger disk",
         )
+
+
+def refuse_recipe(
+    checkpoint: Checkpoint, steps: Sequence[Step], seed: int, artifacts: Path
+) -> None:
+    """Raise NotHere where making a recipe would not fit here, UsageError where it cannot run.
+
+    steps: with their conversions. What was made before of them is not made again.
+    """
+    if reason := why_not(steps):
+        raise UsageError(reason)
+    keys = [artifact_key(checkpoint, steps[: i + 1], seed) for i in range(len(steps))]
+    known = [i for i, key in enumerate(keys) if (artifacts / key).is_dir()]
+    todo = steps[known[-1] + 1 :] if known else steps
+    if not todo:
+        return
+    made = recipe.build(steps[-1]).produces
+    opening = (n for n in registry.names("engine") if made in registry.load("engine", n).accepts)
+    engine = Named(kind=next(opening, "transformers"))
+    variant = VariantSpec(name="recipe", engine=engine, recipe=tuple(steps))
+    spec = StudySpec(
+        study="", model="", baseline="recipe", variants=(variant,), tasks=(), profile=None
+    )
+    predictor = Predictor(spec, checkpoint, shape_of(checkpoint), resident=verdicts.resident_bits())
+    prediction = predictor.work(CellKey(variant="recipe", stage="build"), steps, todo).prediction()
+    limits = (probe.memory_available(), probe.disk_free(artifacts))
+    if excess := _excess(prediction, *limits):
+        nearest = nearest_that_fits(predictor, engine, steps, *limits)
+        raise NotHere(f"making it {excess}{nearest}", place=" | ".join(s.label() for s in steps))
 
 
 def why_not(steps: Iterable[Step]) -> str:
@@ -235,11 +265,10 @@ def _methods_judged(steps: Iterable[Step]) -> tuple[str, str]:
 
 def _excess(prediction: Prediction, memory: int | None, disk: int | None) -> str:
     """Return what a cell would need beyond what is there, with the numbers; "" if it fits."""
-    for what, needed, there in (
-        ("memory", prediction.memory, memory),
-        ("disk", prediction.disk, disk),
+    for what, state, needed, there in (
+        ("memory", "available", prediction.memory, memory),
+        ("disk", "free", prediction.disk, disk),
     ):
         if there is not None and needed > there:
-            state = "available" if what == "memory" else "free"
-            return f"needs about {needed / 1e9:.1f} GB of {what}, {there / 1e9:.1f} GB are {state}"
+            return f"needs about {amount(needed)} of {what}, {amount(there)} are {state}"
     return ""

@@ -59,7 +59,7 @@ def test_a_cell_that_does_not_fit_is_refused_with_the_number_and_what_fits(tmp_p
     needed = re.match(r"needs about ([\d.]+) GB of memory, 20.0 GB are available; ", build.skip)
     assert needed is not None
     assert float(needed[1]) > 20
-    fits = re.search(r"nearest that fits: (\S+) with the engine \w+ \(([\d.]+) GB\)$", build.skip)
+    fits = re.search(r"nearest that fits: (\S+) with the engine \w+ \(([\d.]+) GB", build.skip)
     assert fits is not None
     assert float(fits[2]) <= 20
     assert recipe.parse_recipe(fits[1])
@@ -72,6 +72,19 @@ def test_a_baseline_that_does_not_fit_refuses_the_run(tmp_path: Path) -> None:
     assert cell(plan, "full/perplexity").refused
     with pytest.raises(NotHere, match=r"the baseline needs about .* GB of memory"):
         refuse_if_too_big(plan, {}, "full")
+
+
+def test_compressing_alone_is_refused_in_the_same_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = big(tmp_path)
+    steps = (recipe.parse_step("gptq"),)
+    monkeypatch.setattr("weightcut.hardware.probe.memory_available", lambda: 9_000_000_000)
+    monkeypatch.setattr("weightcut.hardware.probe.disk_free", lambda _folder: 10**12)
+    with pytest.raises(NotHere, match=r"making it needs about [\d.]+ GB of memory, 9.0 GB are"):
+        module.refuse_recipe(model, steps, 0, tmp_path)
+    monkeypatch.setattr("weightcut.hardware.probe.memory_available", lambda: 10**12)
+    module.refuse_recipe(model, steps, 0, tmp_path)
 
 
 def test_where_nothing_fits_it_says_so(tmp_path: Path) -> None:
