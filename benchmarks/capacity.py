@@ -48,6 +48,7 @@ def main() -> int:
     parser.add_argument("--shapes", nargs="+", default=["llama-7b", "llama-16b"], choices=SHAPES)
     parser.add_argument("--recipes", nargs="+", default=RECIPES)
     parser.add_argument("--folder", type=Path, help="where there is room; default: the system's")
+    parser.add_argument("--layers", type=int, help="so many of the layers, to see memory sooner")
     parser.add_argument("--limit", type=float, help="GB that the resident set may have")
     parser.add_argument("--json", type=Path, help="add the rows to this file, one a line")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
@@ -61,12 +62,17 @@ def main() -> int:
     within = True
     for name in chosen.shapes:
         with TemporaryDirectory(prefix="weightcut-capacity-", dir=chosen.folder) as folder:
-            source = write_shape(name, Path(folder) / "source")
+            source = write_shape(name, Path(folder) / "source", layers=chosen.layers)
             count = sum(info.elements for info in weights(source).values())
-            limit = chosen.limit or (4.0 if count < 8e9 else 8.0)
+            limit = chosen.limit or (8.0 if name == "llama-16b" else 4.0)
             for text in chosen.recipes:
                 row = elsewhere(text, source, Path(folder) / "out")
-                row |= {"shape": name, "weights": count, "recipe": text, "limit": limit}
+                row |= {
+                    "shape": name if not chosen.layers else f"{name}, {chosen.layers} layers",
+                    "weights": count,
+                    "recipe": text,
+                    "limit": limit,
+                }
                 within &= row["peak"] <= limit * 1e9
                 print(line(row), flush=True)
                 if chosen.json:

@@ -56,12 +56,12 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
-def write_shape(name: str, folder: Path, seed: int = 0) -> Path:
-    """Write a random checkpoint of that shape into a folder and return it."""
+def write_shape(name: str, folder: Path, seed: int = 0, layers: int | None = None) -> Path:
+    """Write a random checkpoint of a shape into a folder and return it; layers: fewer of them."""
     import torch
 
     tokens = resolve(next(iter(BUNDLED))).path
-    config = SHAPES[name]
+    config = SHAPES[name] | ({"num_hidden_layers": layers} if layers else {})
     ends = json.loads((tokens / "config.json").read_text())
     marks = {key: ends.get(key) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
     # A vocabulary smaller than the tokenizer's would break its ids: the embedding is made larger.
