@@ -1,6 +1,7 @@
 """How well `weightcut plan` predicts: cells predicted against measured, and the fit of its costs.
 
-    python benchmarks/preflight.py measure NAME --out RUN     # a study for this, on a quiet machine
+    python benchmarks/preflight.py all FOLDER [RUN ...]       # on a quiet machine: all of it
+    python benchmarks/preflight.py measure NAME --out RUN     # one study of those made for this
     python benchmarks/preflight.py table RUN ... [--held-out RUN ...]
     python benchmarks/preflight.py fit RUN ... [--loaded RUN ...]
 
@@ -10,21 +11,23 @@ amounts of work (`study/work.py`) a cell took, by non-negative least squares on 
 under --loaded were made on a machine that did other work: their memory counts; their time is CPU
 seconds times what a cell of that kind takes of the clock for each CPU second in the others.
 
-NAME is a shape of benchmarks/shapes.py (random weights, written to a temporary folder), or
-`methods` for every method on the bundled model.
+NAME is a shape of benchmarks/shapes.py (random weights, written to RUN/model, which the table
+reads again), or `methods` for every method on the bundled model. `all` measures what is not
+measured yet in FOLDER (12 GB), fits on RUN and on FITTED, and writes docs/preflight.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +35,7 @@ import yaml
 from scipy.optimize import nnls
 from shapes import SHAPES, write_shape
 
-from weightcut import registry
+from weightcut import registry, settings
 from weightcut.hardware import probe, verdicts
 from weightcut.hardware.speed import Speed, speed
 from weightcut.models.resolve import resolve
@@ -99,6 +102,9 @@ EXPECTED: dict[tuple[str, str], dict[str, float]] = {
 PULL = 0.1
 
 
+FITTED, HELD_OUT = ("methods", "llama-1b"), ("gpt2-124m", "llama-360m", "qwen2-0.5b")
+
+
 class Row(NamedTuple):
     """A cell that was measured, and the work that it was."""
 
@@ -119,6 +125,9 @@ def main() -> None:
     one = actions.add_parser("measure")
     one.add_argument("name", choices=sorted(STUDIES))
     one.add_argument("--out", type=Path, required=True)
+    whole = actions.add_parser("all")
+    whole.add_argument("folder", type=Path)
+    whole.add_argument("runs", nargs="*", type=Path, help="other runs that count for the fit")
     for name in ("table", "fit"):
         action = actions.add_parser(name)
         action.add_argument("runs", nargs="*", type=Path)
@@ -130,6 +139,9 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.action == "measure":
         measure(chosen.name, chosen.out)
+        return
+    if chosen.action == "all":
+        everything(chosen.folder, chosen.runs)
         return
     at = speed() if chosen.here else Speed()
     rows = read(chosen.runs, chosen.loaded, at)
@@ -147,9 +159,16 @@ def main() -> None:
 
 
 def measure(name: str, out: Path) -> None:
-    """Run the study made for a shape."""
-    data: dict[str, Any] = {
+    """Run the study made for a shape, everything built anew; RUN/model holds the random weights."""
+    model, home = out / "model", out / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "models").exists():
+        (home / "models").symlink_to(settings.models_folder())
+    if name in SHAPES and not model.exists():
+        write_shape(name, model)
+    data = {
         "study": f"preflight-{name}",
+        "model": str(model.resolve()) if name in SHAPES else "smollm2-135m",
         "variants": {k: {"engine": e, "recipe": r} for k, (e, r) in STUDIES[name].items()},
         "tasks": [
             {"name": "humaneval", "limit": 8, "max_new_tokens": 32},
@@ -157,14 +176,21 @@ def measure(name: str, out: Path) -> None:
         ],
         "profile": {"prompts": 3, "concurrency": [1, 8], "new_tokens": 16},
     }
-    with TemporaryDirectory(prefix="weightcut-shape-") as folder:
-        data["model"] = (
-            str(write_shape(name, Path(folder) / name)) if name in SHAPES else "smollm2-135m"
-        )
-        study = Path(folder) / "study.yaml"
-        study.write_text(yaml.safe_dump(data))
-        words = [sys.executable, "-m", "weightcut.cli.main", "run", str(study), "--out", str(out)]
-        subprocess.run(words, check=True)
+    study = out / "study.yaml"
+    study.write_text(yaml.safe_dump(data, sort_keys=False))
+    words = [sys.executable, "-m", "weightcut.cli.main", "run", str(study), "--out", str(out)]
+    subprocess.run(words, check=False, env=os.environ | {"WEIGHTCUT_HOME": str(home.resolve())})
+    shutil.rmtree(home / "artifacts", ignore_errors=True)
+
+
+def everything(folder: Path, more: Sequence[Path]) -> None:
+    """Measure all that is not yet, fit on some of it, write the table of all into the docs."""
+    for name in (*FITTED, *HELD_OUT):
+        measure(name, folder / name)
+    fitted_on = [str(p) for p in (*more, *(folder / name for name in FITTED))]
+    held_out = [str(folder / name) for name in HELD_OUT]
+    for words in (["fit", *fitted_on], ["table", *fitted_on, "--held-out", *held_out, "--write"]):
+        subprocess.run([sys.executable, __file__, *words], check=True)
 
 
 def read(runs: Sequence[Path], loaded: Sequence[Path], at: Speed) -> list[Row]:
@@ -194,7 +220,7 @@ def _rows(run: Path, loaded: bool, at: Speed) -> Iterator[Row]:
             todo = todo[sum(k in made for k in keys) :]
             made.update(keys)
         seconds = cell.manifest.get("seconds", cell.seconds)
-        if cell.state != "done" or seconds < SHORTEST:
+        if cell.state != "done" or seconds < SHORTEST or (key.stage == "build" and not todo):
             continue
         yield Row(
             run.name,
