@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import yaml
 
@@ -69,7 +70,7 @@ def _variants(base: Draft, source: str) -> tuple[Variant, ...]:
     found = []
     for place, row in enumerate(rows):
         first = base.variants[row] if row < len(base.variants) else None
-        shown = "visible" if place == 0 else "collapsed"
+        shown: Literal["visible", "collapsed"] = "visible" if place == 0 else "collapsed"
         with st.container(key=f"wc-variant-{source}-{row}"):
             one, two, three, four = st.columns([3, 3, 7, 1], vertical_alignment="bottom")
             name = one.text_input(

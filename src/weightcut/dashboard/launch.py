@@ -29,7 +29,7 @@ _LIGHT = {
     "borderColor": "#dfe2e6",
 }
 _DARK = {
-    "primaryColor": "#1f9e79",
+    "primaryColor": "#178263",
     "backgroundColor": "#15181c",
     "secondaryBackgroundColor": "#20252b",
     "textColor": "#e6e9ed",

@@ -76,6 +76,11 @@ def _is_run(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (FILE, json_report.FILE, STUDY))
 
 
+def has_database(folder: Path) -> bool:
+    """Return whether what was measured is there, not only the results."""
+    return (folder / FILE).is_file()
+
+
 def _touched(folder: Path) -> float:
     times = [
         (folder / name).stat().st_mtime

@@ -7,9 +7,11 @@ texts are Markdown, which untrusted text must not become.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from weightcut.errors import WeightcutError
 from weightcut.reports import charts, text
@@ -164,22 +166,30 @@ def _framed(heads: Sequence[str], body: Sequence[str]) -> None:
     )
 
 
-def figure(key: str, make: Callable[[int], Figure], title: bool = True) -> None:
-    """Show a chart in the size of the reader's screen; `make` draws it in a given width."""
+def figure(
+    key: str,
+    make: Callable[[int], Figure],
+    title: bool = True,
+    source: tuple[object, Hashable] | None = None,
+) -> None:
+    """Show a chart in the size of the reader's screen; `make` draws it in a given width.
+
+    source: the data and what else the chart depends on; while both stay, it is not drawn anew.
+    """
     import streamlit as st
 
-    wide = make(_HALF if key.startswith("half") else _WHOLE)
+    whole = _HALF if key.startswith("half") else _WHOLE
+    wide, spec = _drawn(key, make, whole, source)
     if title:
         write(f"<h3 class='wc-h3'>{escape(wide.title)}</h3>")
-    if wide.chart is None:
+    if wide.missing:
         say(wide.missing, "quiet")
         return
-    for size, one in (("wide", wide), ("narrow", make(charts.NARROW))):
-        if one.chart is None:
-            continue
+    narrow, small = _drawn(key, make, charts.NARROW, source)
+    for size, one, drawn in (("wide", wide, spec), ("narrow", narrow, small)):
         with st.container(key=f"wc-{size}-{key}"):
             st.vega_lite_chart(
-                spec=charts.themed(one.chart, dark=dark()) | {"autosize": {"type": "pad"}},
+                spec=drawn,
                 width="content",
                 theme=None,
                 key=f"{size}-{key}-{one.key}",
@@ -187,3 +197,36 @@ def figure(key: str, make: Callable[[int], Figure], title: bool = True) -> None:
             )
     if wide.caption:
         say(wide.caption, "caption")
+
+
+_Drawn = tuple[Figure, dict[str, Any]]
+_KEPT: OrderedDict[Hashable, tuple[object, _Drawn]] = OrderedDict()
+_MOST_KEPT = 120
+
+
+def _drawn(
+    key: str,
+    make: Callable[[int], Figure],
+    width: int,
+    source: tuple[object, Hashable] | None,
+) -> _Drawn:
+    """Return a figure without its chart, and the chart as plain data with the reader's theme."""
+    look = dark()
+    if source is None:
+        return _draw(make, width, look)
+    place = (key, width, look, id(source[0]), source[1])
+    known = _KEPT.get(place)
+    # The entry holds the data, so that no other data can have got its id.
+    if known is None or known[0] is not source[0]:
+        known = _KEPT[place] = (source[0], _draw(make, width, look))
+        while len(_KEPT) > _MOST_KEPT:
+            _KEPT.popitem(last=False)
+    return known[1]
+
+
+def _draw(make: Callable[[int], Figure], width: int, look: bool) -> _Drawn:
+    made = make(width)
+    if made.chart is None:
+        return made, {}
+    spec = charts.themed(made.chart, dark=look) | {"autosize": {"type": "pad"}}
+    return made._replace(chart=None), spec

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from weightcut.dashboard import runs
+from weightcut.dashboard.runs import Revision
 from weightcut.records import Cell
 from weightcut.reports.text import finite
 
@@ -44,9 +46,14 @@ class Training:
         return max((point[reading] for point in self.points if reading in point), default=None)
 
 
-def trainings(folder: Path) -> list[Training]:
-    """Return every training of a run whose artifact is there."""
-    return [one for cell in runs.cells(folder) for one in _of_cell(cell)]
+def trainings(folder: Path) -> Sequence[Training]:
+    """Return every training of a run whose artifact is there; the same object while it stays so."""
+    return _trainings(folder, runs.revision(folder))
+
+
+@lru_cache(maxsize=8)
+def _trainings(folder: Path, _files: Revision) -> Sequence[Training]:
+    return tuple(one for cell in runs.cells(folder) for one in _of_cell(cell))
 
 
 def _of_cell(cell: Cell) -> Iterator[Training]:

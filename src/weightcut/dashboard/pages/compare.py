@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 
 from weightcut.dashboard import runs, sheet
@@ -48,11 +48,15 @@ def show(run: Path | None, place: Path) -> None:  # noqa: ARG001
         format_func=lambda key: known[key].name,
     )  # fmt: skip
     axes = [known[key] for key in wanted]
-    page.figure("parallel", lambda width: charts.parallel(shown, axes, width))
+    page.figure(
+        "parallel",
+        lambda width: charts.parallel(shown, axes, width),
+        source=(results, (*picked, "by", *wanted)),
+    )
     page.section("Figures")
     flat = side_by_side(shown)
     page.rows(*flat, right=range(1, len(picked) + 1))
-    _retention(shown)
+    _retention(shown, (results, tuple(picked)))
     _guards(shown)
     page.section("Export what is shown")
     stem = sheet.stem(results.study, "compare")
@@ -101,7 +105,7 @@ def side_by_side(results: Results) -> tuple[list[str], list[list[str]]]:
     return ["figure", *(text.plain(v.name) for v in results.variants)], list(unique.values())
 
 
-def _retention(results: Results) -> None:
+def _retention(results: Results, source: tuple[object, Hashable]) -> None:
     page.section("What is kept of the baseline")
     pairs = list(_retained(results))
     if not pairs:
@@ -110,6 +114,7 @@ def _retention(results: Results) -> None:
         page.figure(
             f"kept-{number}",
             lambda width, t=task, m=metric: charts.retention(results, t, m, width),  # type: ignore[misc]
+            source=source,
         )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 
 from weightcut.dashboard import filters, runs, sheet
 from weightcut.dashboard import show as page
 from weightcut.records import Results
-from weightcut.reports import charts, tables, text, view
+from weightcut.reports import charts, measures, tables, text, view
 
 
 def show(run: Path | None, place: Path) -> None:
@@ -26,11 +27,11 @@ def show(run: Path | None, place: Path) -> None:
             return
     results = runs.results(run)
     _head(results, state)
-    shown = _filtered(results)
+    shown, choice = _filtered(results)
     if not shown.variants:
         page.say("No variant passes these filters.", "quiet")
         return
-    _charts(shown)
+    _charts(shown, (results, choice))
     page.section("All figures")
     for table in (tables.overview(shown), *tables.quality(shown), tables.speed(shown)):
         page.write(f"<h3 class='wc-h3'>{page.escape(table.title)}</h3>")
@@ -53,7 +54,7 @@ def _head(results: Results, state: runs.State) -> None:
     page.notices(pairs, 3)
 
 
-def _filtered(results: Results) -> Results:
+def _filtered(results: Results) -> tuple[Results, filters.Choice]:
     import streamlit as st
 
     known = filters.options(results)
@@ -72,14 +73,15 @@ def _filtered(results: Results) -> Results:
             )
             for column, (key, label) in zip(columns, names.items(), strict=True)
         }
-    shown = filters.apply(results, filters.Choice(**picked))
+    choice = filters.Choice(**{key: tuple(values) for key, values in picked.items()})
+    shown = filters.apply(results, choice)
     left_out = len(results.variants) - len(shown.variants)
     if left_out:
         page.say(f"{left_out} of {len(results.variants)} variants are filtered out.", "quiet")
-    return shown
+    return shown, choice
 
 
-def _charts(results: Results) -> None:
+def _charts(results: Results, source: tuple[object, Hashable]) -> None:
     import streamlit as st
 
     axes = charts.axes(results)
@@ -102,16 +104,23 @@ def _charts(results: Results) -> None:
             key="axis-y",
         )
         page.figure(
-            "tradeoff", lambda width: charts.tradeoff(results, axes[x], axes[y], width), title=False
+            "tradeoff",
+            lambda width: charts.tradeoff(results, axes[x], axes[y], width),
+            title=False,
+            source=(source[0], (source[1], x, y)),
         )
-    kept = [f for f in charts.figures(results) if f.key.startswith("retention") and f.chart]
-    numbers = [i for i, f in enumerate(charts.figures(results)) if f.key.startswith("retention")]
-    columns = st.columns(2)
+    kept = measures.retained(results)[:1]
+    columns = st.columns(2 if kept else 1)
     with columns[0]:
-        page.figure("half-throughput", lambda width: charts.throughput(results, width))
-    with columns[1]:
-        if kept:
-            page.figure("half-kept", lambda width: charts.figures(results, width)[numbers[0]])
+        page.figure("half-throughput", lambda width: charts.throughput(results, width),
+                    source=source)  # fmt: skip
+    for column, (task, metric) in zip(columns[1:], kept, strict=True):
+        with column:
+            page.figure(
+                "half-kept",
+                lambda width, t=task, m=metric: charts.retention(results, t, m, width),  # type: ignore[misc]
+                source=source,
+            )
 
 
 def _reasons(results: Results) -> None:

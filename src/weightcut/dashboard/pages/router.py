@@ -34,7 +34,7 @@ def show(run: Path | None, place: Path) -> None:  # noqa: ARG001
     import streamlit as st
 
     page.heading("Router", "Each prompt to the lightest variant that answers it well enough.")
-    if run is None or not (run / runs.FILE).is_file():
+    if run is None or not runs.has_database(run):
         page.say("There is no run with answers yet: a router learns from them.", "quiet")
         return
     one, two, three = st.columns(3)

@@ -24,7 +24,7 @@ def show(run: Path | None, place: Path) -> None:  # noqa: ARG001
     if run is None:
         page.say("There is no run yet.", "quiet")
         return
-    if not (run / runs.FILE).is_file():
+    if not runs.has_database(run):
         page.say("The run's database is not here: there are only its results.", "quiet")
         return
     spec = answers.spec(run)

@@ -24,7 +24,7 @@ def show(run: Path | None, place: Path) -> None:  # noqa: ARG001
     if run is None:
         page.say("There is no run yet.", "quiet")
         return
-    if not (run / runs.FILE).is_file():
+    if not runs.has_database(run):
         page.say("The run's database is not here: there are only its results.", "quiet")
         return
     found = training.trainings(run)
@@ -45,6 +45,7 @@ def show(run: Path | None, place: Path) -> None:  # noqa: ARG001
             page.figure(
                 f"{'half' if len(drawn) > 1 else 'whole'}-{reading}",
                 lambda width, of=reading: charts.training(curves, of, width),  # type: ignore[misc]
+                source=(found, tuple(picked)),
             )
     for one in made:
         if one.missing:

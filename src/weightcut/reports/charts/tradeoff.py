@@ -90,7 +90,7 @@ def _costs(results: Results) -> list[Measure]:
 
 
 def _last(found: Mapping[int, float]) -> float | None:
-    return next(reversed(found.values()), None)
+    return list(found.values())[-1] if found else None
 
 
 def _million(count: float | None) -> Interval | None:

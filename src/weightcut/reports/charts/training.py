@@ -50,7 +50,7 @@ def training(curves: Curves, reading: str, width: int = WIDE, height: int = 260)
     if len(curves) > len(shown):
         caption += f" The first {MOST} of {len(curves)} trainings are drawn."
     description = f"Line chart of {axis} by training step for {', '.join(map(text.plain, shown))}."
-    names = list(dict.fromkeys(row["name"] for row in rows))
+    names = list(dict.fromkeys(str(row["name"]) for row in rows))
     return Figure(
         key, title, caption.strip(), description, _chart(rows, names, axis, width - 64, height)
     )
