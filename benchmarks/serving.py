@@ -2,9 +2,11 @@
 
     python benchmarks/serving.py overhead                   # over a scripted upstream
     python benchmarks/serving.py soak LIGHT FULL            # 200 clients for 2 minutes
-    python benchmarks/serving.py pair LIGHT FULL --router R # routed against always-full
+    python benchmarks/serving.py pair runs/quickstart       # routed against always-full
 
-LIGHT and FULL are artifact folders of the OpenVINO engine. Each prints JSON. Server and load
+LIGHT and FULL are artifact folders of the OpenVINO engine; `pair` takes a run that answered
+HumanEval, fits a router on it, and serves its recommended variant beside its baseline (or --light
+and --full), the answers scored as in the study. Each prints JSON. Server and load
 generator are separate processes on the same cores; CPU seconds are given beside wall times, since
 other work on the machine stretches only the latter.
 """
@@ -29,10 +31,17 @@ import numpy as np
 import psutil
 import yaml
 
+from weightcut.records import Completion, Sample
+from weightcut.reports.json import read as read_results
 from weightcut.routing.encoder import Corpus
 from weightcut.routing.files import write_router
+from weightcut.routing.fit import fit_router
 from weightcut.routing.policy import Training, fit_policy
-from weightcut.routing.router import Router, load_router
+from weightcut.routing.router import Router
+from weightcut.routing.runs import run_outcomes
+from weightcut.routing.table import build_table
+from weightcut.store.run_store import RunStore
+from weightcut.tasks.humaneval import CHAT_STOP, HumanEval
 
 WORDS = "def add(a, b): return the sum of two numbers and explain every step of it please "
 
@@ -44,16 +53,21 @@ def main() -> None:
     one = parts.add_parser("overhead")
     one.add_argument("--requests", type=int, default=6000)
     one.add_argument("--clients", type=int, default=16)
-    for name in ("soak", "pair"):
-        part = parts.add_parser(name)
-        part.add_argument("light", type=Path)
-        part.add_argument("full", type=Path)
-        part.add_argument("--max-tokens", type=int, default=48)
-    parts.choices["soak"].add_argument("--clients", type=int, default=200)
-    parts.choices["soak"].add_argument("--seconds", type=float, default=120)
-    parts.choices["pair"].add_argument("--router", type=Path)
-    parts.choices["pair"].add_argument("--clients", type=int, default=32)
-    parts.choices["pair"].add_argument("--prompts", type=int, default=64)
+    part = parts.add_parser("soak")
+    part.add_argument("light", type=Path)
+    part.add_argument("full", type=Path)
+    part.add_argument("--max-tokens", type=int, default=48)
+    part.add_argument("--clients", type=int, default=200)
+    part.add_argument("--seconds", type=float, default=120)
+    part = parts.add_parser("pair")
+    part.add_argument("run", type=Path)
+    part.add_argument("--light", help="default: the recommended variant")
+    part.add_argument("--full", help="default: the baseline")
+    part.add_argument("--keep", type=float, default=0.95)
+    part.add_argument("--confidence", type=float, default=0.95)
+    part.add_argument("--clients", type=int, default=16)
+    part.add_argument("--prompts", type=int, default=32)
+    part.add_argument("--rounds", type=int, default=2)
     options = vars(parser.parse_args())
     found = {"overhead": overhead, "soak": soak, "pair": pair}[options.pop("part")](**options)
     print(json.dumps(found, indent=1))
@@ -205,49 +219,116 @@ class Crowd:
 
 
 def pair(
-    light: Path, full: Path, router: Path | None, clients: int, prompts: int, max_tokens: int
+    run: Path,
+    light: str | None,
+    full: str | None,
+    keep: float,
+    confidence: float,
+    clients: int,
+    prompts: int,
+    rounds: int,
 ) -> dict[str, Any]:
-    """Return the throughput of always-full and of routing, in alternating rounds of one server."""
-    made = load_router(router) if router else length_router()
-    config = engines(light, full)
-    config["variants"] = dict(zip(made.variants, config["variants"].values(), strict=True))
-    chosen = tasks()[:: max(1, 164 // prompts)][:prompts]
-    rounds: dict[str, list[dict[str, float]]] = {"auto": [], made.full: []}
-    with Server(config, made) as server:
-        asyncio.run(answer_all(server, chosen[:8], made.full, clients, 8))
-        asyncio.run(answer_all(server, chosen[:8], made.variants[0], clients, 8))
-        for _ in range(2):
-            for model, found in rounds.items():
-                found.append(asyncio.run(answer_all(server, chosen, model, clients, max_tokens)))
-    return {"promise": made.promise.get("says", ""), "clients": clients, "rounds": rounds}
+    """Return throughput and quality of always-full, routed and always-light, in turn, one server.
+
+    The router is fitted on the run's own answers; where it can promise nothing it says so, routes
+    everything to the full model, and always-light shows the most that any routing could bring.
+    """
+    store = RunStore.open(run)
+    rows, baseline, notes = run_outcomes(store)
+    results = read_results(run / "results.json")
+    light, full = light or results.recommended or "", full or baseline
+    table = build_table(((f"row {n}", row) for n, row in enumerate(rows)), str(run))
+    router = fit_router(table.narrowed((light, full), full), "blend", keep, confidence)
+    config = {
+        "variants": {name: {"kind": "engine", "run": str(run.resolve())} for name in (light, full)}
+    }
+    task = next(t for t in store.spec().tasks if t.kind == "humaneval")
+    store.close()
+    chosen = HumanEval.model_validate({"kind": task.kind, **task.settings}).items()
+    chosen = chosen[:: max(1, len(chosen) // prompts)][:prompts]
+    found: dict[str, list[dict[str, Any]]] = {full: [], "auto": [], light: []}
+    with Server(config, router) as server:
+        for model in (full, light):
+            asyncio.run(answer_all(server, chosen[:2], model, clients))
+        for _ in range(rounds):
+            for model, each in found.items():
+                each.append(asyncio.run(answer_all(server, chosen, model, clients)))
+    means = {model: float(np.mean([r["prompts_per_s"] for r in r_])) for model, r_ in found.items()}
+    quality = {model: float(np.mean([r["codebleu"] for r in r_])) for model, r_ in found.items()}
+    return {
+        "pair": {"light": light, "full": full},
+        "costs": dict(zip(router.variants, router.costs, strict=True)),
+        "promise": router.promise["says"],
+        "notes": notes,
+        "clients": clients,
+        "prompts": len(chosen),
+        "times_as_fast_as_always_full": {m: value / means[full] for m, value in means.items()},
+        "quality_kept": {m: value / quality[full] for m, value in quality.items()},
+        "says": pair_in_words(router, light, full, means, quality),
+        "rounds": found,
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def pair_in_words(
+    router: Router, light: str, full: str, speed: dict[str, float], quality: dict[str, float]
+) -> str:
+    """Return what the figures mean."""
+    most = f"always {light} is {speed[light] / speed[full]:.2f} times as fast as always {full}"
+    if router.allowance is None:
+        return (
+            f"The router promises nothing and sends everything to {full}. The most that routing "
+            f"between these two could bring on this machine: {most}."
+        )
+    return (
+        f"Routed: {speed['auto'] / speed[full]:.2f} times as fast as always {full}, with "
+        f"{quality['auto'] / quality[full]:.1%} of its CodeBLEU on these prompts; {most}."
+    )
 
 
 async def answer_all(
-    server: Server, prompts: Sequence[str], model: str, clients: int, max_tokens: int
-) -> dict[str, float]:
-    """Answer all prompts with so many clients."""
+    server: Server, samples: Sequence[Sample], model: str, clients: int
+) -> dict[str, Any]:
+    """Answer all samples with so many clients, as in the study, and score the answers."""
     url = f"http://127.0.0.1:{server.port}"
-    waiting = iter(prompts)
+    waiting = iter(samples)
     tokens: Counter[str] = Counter()
+    answers: dict[str, str] = {}
 
     async def client_loop(client: httpx.AsyncClient) -> None:
-        for prompt in waiting:
-            body = {"model": model, "prompt": prompt, "max_tokens": max_tokens}
-            answer = (await client.post("/generate", json=body)).raise_for_status().json()
-            tokens[answer["variant"]] += answer["usage"]["completion_tokens"]
+        for sample in waiting:
+            body = {
+                "model": model,
+                "messages": [*sample.messages, {"role": "assistant", "content": sample.prefill}],
+                "continue_final_message": True,
+                "stop": list(CHAT_STOP),
+                "max_tokens": 256,
+            }
+            reply = await client.post("/v1/chat/completions", json=body)
+            answer = reply.raise_for_status().json()
+            tokens[answer["model"]] += answer["usage"]["completion_tokens"]
+            answers[sample.id] = answer["choices"][0]["message"]["content"]
 
     cpu, begin = server.cpu_of_all(), time.perf_counter()
-    async with httpx.AsyncClient(base_url=url, timeout=300) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=600) as client:
         await asyncio.gather(*(client_loop(client) for _ in range(clients)))
     wall, spent = time.perf_counter() - begin, server.cpu_of_all() - cpu
-    made = sum(tokens.values())
+    scores = [_score(sample, answers[sample.id]) for sample in samples]
     return {
-        "tokens_per_s": made / wall,
-        "prompts_per_s": len(prompts) / wall,
-        "tokens_per_cpu_s": made / spent,
-        "prompts_per_cpu_s": len(prompts) / spent,
-        **{f"tokens_{name}": count for name, count in tokens.items()},
+        "prompts_per_s": len(samples) / wall,
+        "tokens_per_s": sum(tokens.values()) / wall,
+        "prompts_per_cpu_s": len(samples) / spent,
+        "tokens": dict(tokens),
+        "codebleu": float(np.mean([score["codebleu"] for score in scores])),
+        "passed": sum(score["passed"] for score in scores),
     }
+
+
+def _score(sample: Sample, text: str) -> dict[str, float]:
+    made = Completion(
+        request_id=sample.id, text=text, token_ids=(), token_times=(), finish_reason="stop"
+    )
+    return dict(HumanEval().score(sample, made, chat=True).values)
 
 
 class Server:

@@ -15,6 +15,7 @@ from weightcut.cli.output import errors, print_json
 from weightcut.errors import UsageError
 
 if TYPE_CHECKING:
+    from weightcut.routing.embedding import Embedding
     from weightcut.routing.runs import Outcomes
     from weightcut.routing.table import Table
 
@@ -37,6 +38,14 @@ Full = Annotated[
     str | None,
     typer.Option(
         help="The full model that promises are about; default: a run's baseline, else the dearest."
+    ),
+]
+EmbeddingFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--embedding",
+        help="A local model (transformers' format) whose view of prompts becomes a feature: it "
+        "runs at every decision, which then takes tens of milliseconds and more.",
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of splits and of learning.")]
@@ -81,6 +90,7 @@ def fit(
     full: Full = None,
     keep: Keep = 0.95,
     confidence: Confidence = 0.95,
+    embedding: EmbeddingFolder = None,
     seed: Seed = 0,
     json_: options.Json = False,
 ) -> None:
@@ -95,7 +105,13 @@ def fit(
     outcomes = _outcomes(source, quality, only, full)
     with _progress(json_) as say:
         router = fit_router(
-            outcomes, policy, keep, confidence, seed, lambda phrase: say(phrase, None)
+            outcomes,
+            policy,
+            keep,
+            confidence,
+            seed,
+            lambda phrase: say(phrase, None),
+            _embedding(embedding),
         )
     if source.is_dir():
         # `weightcut serve` finds there who answers.
@@ -141,6 +157,7 @@ def evaluate(
     full: Full = None,
     keep: Keep = 0.95,
     confidence: Confidence = 0.95,
+    embedding: EmbeddingFolder = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A folder for the report and its charts.")
     ] = None,
@@ -154,7 +171,7 @@ def evaluate(
     from weightcut.routing.evaluate import evaluate as run_evaluation
 
     outcomes = _outcomes(source, quality, only, full)
-    settings = Settings(train, splits, seed, keep, confidence)
+    settings = Settings(train, splits, seed, keep, confidence, _embedding(embedding))
     policies = tuple(dict.fromkeys(policy)) if policy else default_policies(outcomes)
     with _progress(json_) as say:
         result = run_evaluation(outcomes, settings, policies, say)
@@ -201,6 +218,12 @@ def _outcomes(source: Path, quality: str | None, only: list[str] | None, full: s
     found = replace(found, warnings=(*notes, *found.warnings))
     known = baseline if baseline in found.variants else None
     return found.narrowed(only or (), full or known)
+
+
+def _embedding(folder: Path | None) -> Embedding | None:
+    from weightcut.routing.embedding import Embedding
+
+    return None if folder is None else Embedding(folder)
 
 
 def _run_outcomes(run: Path, quality: str | None) -> Outcomes:

@@ -37,7 +37,9 @@ class Promise:
     """What can be promised, and what was seen when it was established.
 
     allowance: the threshold found, None where none could be. kept, saved: share of the full model's
-    quality kept and of its cost saved on the calibration prompts. says: all of it in words.
+    quality kept and of its cost saved on the calibration prompts. needed: where nothing can be
+    promised, about how many calibration prompts like these would do, None where no number would.
+    says: all of it in words.
     """
 
     allowance: float | None
@@ -47,6 +49,7 @@ class Promise:
     p_value: float | None
     kept: float
     saved: float
+    needed: int | None = None
 
     @property
     def says(self) -> str:
@@ -55,13 +58,24 @@ class Promise:
         if self.allowance is None:
             return (
                 f"With {self.prompts} calibration prompts nothing can be promised at a confidence "
-                f"of {sure}: everything goes to the full model. More prompts, a lower --keep or a "
-                "lower --confidence may change that."
+                f"of {sure}: everything goes to the full model. {self._cure}"
             )
         return (
             f"With a confidence of {sure} the mean quality lost against always using the full "
             f"model is at most {1 - self.keep:.1%} of it. On {self.prompts} calibration prompts "
             f"{self.kept:.1%} was kept and {self.saved:.1%} of the cost saved."
+        )
+
+    @property
+    def _cure(self) -> str:
+        if self.needed is None:
+            return (
+                "On these prompts no threshold kept enough quality and saved anything, so that "
+                "more of them would not help; a lower --keep may."
+            )
+        return (
+            f"At the quality seen here, about {self.needed:,} calibration prompts would allow a "
+            "promise; a lower --keep or a lower --confidence needs fewer."
         )
 
 
@@ -84,6 +98,18 @@ def betting_p_values(losses: Floats, limit: float, delta: float) -> Floats:
     wealth = np.cumsum(np.log1p(-bets * (losses - limit)), axis=0)
     p_values: Floats = np.minimum(1.0, np.exp(-wealth.max(axis=0)))
     return p_values
+
+
+def prompts_needed(losses: Floats, limit: float, delta: float) -> int | None:
+    """Return about how many prompts would reject "the mean loss is above the limit", None if none.
+
+    losses [n, G], each column a threshold: the best of them, and the best constant bet on it, were
+    the prompts to go on as these. Bets that are still to be learnt need more: a half is added.
+    """
+    bets = np.linspace(0, 0.95 / (1 - limit), 9)[1:] if limit < 1 else np.zeros(0)
+    growth = [float(np.log1p(-bet * (losses - limit)).mean(0).max()) for bet in bets]
+    best = max(growth, default=0.0)
+    return math.ceil(1.5 * math.log(1 / delta) / best) if best > 1e-5 else None
 
 
 def choose(predicted: Floats, saved: Floats, allowances: Floats) -> Ints:
@@ -157,12 +183,14 @@ def calibrate(
     p_values = betting_p_values(losses, 1 / (1 + keep), delta)
     failed = np.flatnonzero(p_values > delta)
     last = (int(failed[0]) if len(failed) else len(allowances)) - 1
-    if last < 0 or (chosen[:, last] == full).all():
-        return Promise(None, keep, confidence, len(rows), None, 1.0, 0.0)
     dearest = cost[:, -1] if full_cost is None else full_cost[order]
-    kept, cheaper = kept_and_saved(chosen[:, last], quality, cost, dearest)
+    kept, cheaper = 1.0, 0.0
+    if last >= 0:
+        kept, cheaper = kept_and_saved(chosen[:, last], quality, cost, dearest)
     if cheaper <= 0:
-        return Promise(None, keep, confidence, len(rows), None, 1.0, 0.0)
+        saving = cost[rows[:, None], chosen].sum(0) < dearest.sum()
+        needed = prompts_needed(losses[:, saving], 1 / (1 + keep), delta) if saving.any() else None
+        return Promise(None, keep, confidence, len(rows), None, 1.0, 0.0, needed)
     p_value = float(p_values[last])
     return Promise(float(allowances[last]), keep, confidence, len(rows), p_value, kept, cheaper)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,17 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from weightcut.routing import ngrams
+from weightcut.routing.embedding import Embedding
 from weightcut.routing.policy import Arrays
 from weightcut.routing.structure import NAMES, SHAPE, structure
 
 VOCABULARY = 1 << 16
 """At most so many n-grams of either kind are kept, the most frequent ones."""
-TOPIC_WORDS = 1 << 14
+TOPIC_WORDS = 1 << 13
 """Topics are made of the so many most frequent words and word pairs."""
 TOPICS = 64
 _CLIP = 4.0
 _STRUCTURE_WEIGHT = 0.15
 _EPSILON = 1e-9
+_SPACE = np.uint32(1 << ngrams.BITS)
 
 Singles = npt.NDArray[np.float32]
 
@@ -30,15 +32,18 @@ Singles = npt.NDArray[np.float32]
 class Corpus:
     """Prompts, taken apart once and for all: nothing here is learnt, so any subset may share it.
 
-    words, chars: counts of hashed n-grams (CSR) [n, 2**BITS]. structure: [n, features].
+    words, chars: counts of hashed n-grams (CSR) [n, 2**BITS]. structure: [n, features]. meaning:
+    what `embedding` makes of them [n, its width], where there is one.
     """
 
     words: Any
     chars: Any
     structure: Singles
+    meaning: Singles | None = None
+    embedding: Embedding | None = None
 
     @classmethod
-    def of(cls, prompts: Sequence[str]) -> Corpus:
+    def of(cls, prompts: Sequence[str], embedding: Embedding | None = None) -> Corpus:
         """Take prompts apart."""
         texts = [ngrams.shorten(prompt) for prompt in prompts]
         tokens = [ngrams.tokens(text) for text in texts]
@@ -46,11 +51,16 @@ class Corpus:
             ngrams.count_matrix([ngrams.word_grams(words) for words in tokens]),
             ngrams.count_matrix([ngrams.char_grams(text) for text in texts]),
             np.array([structure(t, words) for t, words in zip(texts, tokens, strict=True)]),
+            None if embedding is None else embedding.many(texts),
+            embedding,
         )
 
     def take(self, rows: npt.NDArray[np.int64]) -> Corpus:
         """Return some of the prompts."""
-        return Corpus(self.words[rows], self.chars[rows], self.structure[rows])
+        meaning = None if self.meaning is None else self.meaning[rows]
+        return Corpus(
+            self.words[rows], self.chars[rows], self.structure[rows], meaning, self.embedding
+        )
 
     def __len__(self) -> int:
         return len(self.structure)
@@ -61,7 +71,7 @@ class Encoded:
     """Prompts as numbers, one row each.
 
     sparse: tf-idf of words, then characters (CSR) [n, vocabulary]. structure: standardized and
-    clipped [n, features]. topics: [n, topics].
+    clipped [n, features]. topics: [n, topics], the axes of meaning among them.
     """
 
     sparse: Any
@@ -109,7 +119,8 @@ class Encoder:
     """The vocabulary, its inverse document frequencies, the topics and the scale of structure.
 
     words, chars: hashes, the most frequent first. idf: of words, then chars. loadings: of the first
-    words in each topic [TOPIC_WORDS at most, topics]. mean, scale: of structure.
+    words in each topic [TOPIC_WORDS at most, topics]. mean, scale: of structure. centre, axes: of
+    meaning [width], [width, axes]: its principal components, where there is an embedding.
     """
 
     words: ngrams.Ids
@@ -118,6 +129,9 @@ class Encoder:
     loadings: Singles
     mean: Singles
     scale: Singles
+    centre: Singles = field(default_factory=lambda: np.zeros(0, np.float32))
+    axes: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    embedding: Embedding | None = None
 
     @classmethod
     def fit(cls, corpus: Corpus, seed: int) -> Encoder:
@@ -130,7 +144,15 @@ class Encoder:
         bare = cls(words, chars, idf, np.zeros((0, 0), np.float32), mean, scale)
         weights = bare._weights(corpus.words, words, 0)
         loadings = _topics(weights[:, :TOPIC_WORDS], seed)
-        return cls(words, chars, idf, loadings, mean, scale)
+        if corpus.meaning is None:
+            return cls(words, chars, idf, loadings, mean, scale)
+        centre, axes = _axes(corpus.meaning, seed)
+        return cls(words, chars, idf, loadings, mean, scale, centre, axes, corpus.embedding)
+
+    @property
+    def topics(self) -> int:
+        """How many topics and axes of meaning there are."""
+        return int(self.loadings.shape[1] + self.axes.shape[1])
 
     def encode_many(self, corpus: Corpus) -> Encoded:
         """Return prompts as numbers."""
@@ -139,6 +161,8 @@ class Encoder:
         words = self._weights(corpus.words, self.words, 0)
         chars = self._weights(corpus.chars, self.chars, len(self.words))
         topics = words[:, : len(self.loadings)] @ self.loadings
+        if corpus.meaning is not None and self.embedding is not None:
+            topics = np.hstack([topics, (corpus.meaning - self.centre) @ self.axes])
         return Encoded(
             hstack([words, chars], format="csr") * np.float32(np.sqrt(0.5)),
             self._standard(corpus.structure),
@@ -149,13 +173,25 @@ class Encoder:
         """Return one prompt as numbers, the same as `encode_many` gives it."""
         text = ngrams.shorten(prompt)
         tokens = ngrams.tokens(text)
-        words = self._one(ngrams.word_grams(tokens), self._word_table)
-        chars = self._one(ngrams.char_grams(text), self._char_table)
-        known = words[0] < len(self.loadings)
-        topics = words[1][known] @ self.loadings.take(words[0][known], axis=0)
+        found = (ngrams.word_grams(tokens), ngrams.char_grams(text) + _SPACE)
+        different, counts = ngrams.counted(np.concatenate(found))
+        positions = self._table.take(different)
+        known = positions >= 0
+        border = int(np.count_nonzero(known[: np.searchsorted(different, _SPACE)]))
+        positions = positions[known]
+        weights = 1 + np.log(counts[known].astype(np.float32))
+        weights *= self.idf.take(positions)
+        for part in (weights[:border], weights[border:]):
+            part /= np.sqrt(part @ part) + np.float32(_EPSILON)
+        topical = positions[:border] < len(self.loadings)
+        rows = self.loadings.take(positions[:border][topical], axis=0)
+        topics = weights[:border][topical] @ rows
+        if self.embedding is not None:
+            meaning = (self.embedding.one(text) - self.centre) @ self.axes
+            topics = np.concatenate([topics, meaning], dtype=np.float32)
         return One(
-            np.concatenate([words[0], chars[0]]),
-            np.concatenate([words[1], chars[1]]) * np.float32(np.sqrt(0.5)),
+            positions,
+            weights * np.float32(np.sqrt(0.5)),
             self._standard(structure(text, tokens)),
             topics,
         )
@@ -169,44 +205,41 @@ class Encoder:
             "loadings": self.loadings.astype(np.float16),
             "mean": self.mean,
             "scale": self.scale,
+            "centre": self.centre,
+            "axes": self.axes,
         }
 
     @classmethod
-    def restore(cls, arrays: Arrays) -> Encoder:
+    def restore(cls, arrays: Arrays, embedding: Embedding | None = None) -> Encoder:
         """Return the encoder of these arrays; ValueError where they do not fit together."""
         words, chars = (arrays[name].astype(np.uint32) for name in ("words", "chars"))
-        singles = {n: arrays[n].astype(np.float32) for n in ("idf", "loadings", "mean", "scale")}
+        names = ("idf", "loadings", "mean", "scale", "centre", "axes")
+        singles = {n: arrays[n].astype(np.float32) for n in names}
         width = len(NAMES)
         fits = (
             words.ndim == chars.ndim == 1
             and singles["idf"].shape == (len(words) + len(chars),)
             and singles["loadings"].ndim == 2
             and len(singles["loadings"]) <= len(words)
+            and singles["centre"].ndim == 1
+            and singles["axes"].ndim == 2
+            and len(singles["axes"]) == len(singles["centre"])
+            and (embedding is None) == (singles["axes"].size == 0)
             and singles["mean"].shape == singles["scale"].shape == (width,)
             and all(int(ids.max(initial=0)) < 1 << ngrams.BITS for ids in (words, chars))
             and all(np.isfinite(values).all() for values in singles.values())
         )
         if not fits:
             raise ValueError("the arrays of the features do not fit together")
-        return cls(words, chars, **singles)
+        return cls(words, chars, **singles, embedding=embedding)
 
     @cached_property
-    def _word_table(self) -> npt.NDArray[np.int32]:
-        return _table(self.words, 0)
-
-    @cached_property
-    def _char_table(self) -> npt.NDArray[np.int32]:
-        return _table(self.chars, len(self.words))
-
-    def _one(
-        self, ids: ngrams.Ids, table: npt.NDArray[np.int32]
-    ) -> tuple[npt.NDArray[np.int32], Singles]:
-        different, counts = ngrams.counted(ids)
-        positions = table.take(different)
-        known = positions >= 0
-        positions = positions[known]
-        weights = (1 + np.log(counts[known])).astype(np.float32) * self.idf.take(positions)
-        return positions, weights / np.float32(np.sqrt(weights @ weights) + _EPSILON)
+    def _table(self) -> npt.NDArray[np.int32]:
+        """Where each hash stands in the vocabulary, -1 for none: words, then characters."""
+        table = np.full(2 * int(_SPACE), -1, np.int32)
+        table[self.words] = np.arange(len(self.words))
+        table[self.chars + _SPACE] = np.arange(len(self.words), len(self.idf))
+        return table
 
     def _weights(self, counts: Any, vocabulary: ngrams.Ids, offset: int) -> Any:
         from scipy.sparse import diags
@@ -229,12 +262,6 @@ def unit(rows: Singles) -> Singles:
     return scaled
 
 
-def _table(ids: ngrams.Ids, offset: int) -> npt.NDArray[np.int32]:
-    table = np.full(1 << ngrams.BITS, -1, np.int32)
-    table[ids] = np.arange(offset, offset + len(ids))
-    return table
-
-
 def _vocabulary(counts: Any, least: int) -> tuple[ngrams.Ids, Singles]:
     """Return the n-grams of at least so many prompts, most frequent first, and their idf."""
     found = np.bincount(counts.indices, minlength=counts.shape[1])
@@ -242,6 +269,18 @@ def _vocabulary(counts: Any, least: int) -> tuple[ngrams.Ids, Singles]:
     kept = kept[np.argsort(-found[kept], kind="stable")][:VOCABULARY]
     idf = np.log((1 + counts.shape[0]) / (1 + found[kept])) + 1
     return kept.astype(np.uint32), idf.astype(np.float32)
+
+
+def _axes(meaning: Singles, seed: int) -> tuple[Singles, Singles]:
+    """Return the mean of vectors, and their principal axes scaled to a mean length of 1."""
+    from sklearn.utils.extmath import randomized_svd
+
+    centre = meaning.mean(0)
+    rank = max(1, min(TOPICS, *(side - 1 for side in meaning.shape)))
+    _, _, rows = randomized_svd(meaning - centre, rank, random_state=seed)
+    axes = rows.T
+    lengths = np.sqrt((((meaning - centre) @ axes) ** 2).sum(1))
+    return centre.astype(np.float32), (axes / (lengths.mean() + _EPSILON)).astype(np.float32)
 
 
 def _topics(weights: Any, seed: int) -> Singles:

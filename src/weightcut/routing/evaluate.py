@@ -14,6 +14,7 @@ from weightcut.routing import curves
 from weightcut.routing.calibrate import choose, kept_and_saved
 from weightcut.routing.cascade import first_signals
 from weightcut.routing.curves import Curve
+from weightcut.routing.embedding import Embedding
 from weightcut.routing.encoder import Corpus
 from weightcut.routing.fit import (
     LEAST,
@@ -52,6 +53,7 @@ class Settings:
     seed: int = 0
     keep: float = 0.95
     confidence: float = 0.95
+    embedding: Embedding | None = None
 
 
 @dataclass
@@ -91,7 +93,7 @@ def evaluate(
         check_policy(name)
     check_rows(table.groups())
     count = training_count(settings.train, len(table))
-    groups, corpus = table.groups(), Corpus.of(table.prompts)
+    groups, corpus = table.groups(), Corpus.of(table.prompts, settings.embedding)
     readings: dict[str, Readings] = {name: Readings() for name in (*policies, *REFERENCES)}
     tested = 0
     for split in range(settings.splits):

@@ -24,7 +24,7 @@ from weightcut.routing.policy import POLICIES, Arrays, State, restore_policy
 from weightcut.routing.router import Router
 
 FORMAT = "weightcut-router"
-VERSION = 1
+VERSION = 2
 FACTS = "router.json"
 WEIGHTS = "weights.npz"
 LARGEST = 512 << 20

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from weightcut.errors import UsageError
 from weightcut.routing.calibrate import Promise, calibrate, grid
 from weightcut.routing.cascade import Cascade, first_signals
+from weightcut.routing.embedding import Embedding
 from weightcut.routing.encoder import Corpus
 from weightcut.routing.policy import Floats, Policy, Training, check_policy, fit_policy
 from weightcut.routing.router import Router
@@ -33,10 +34,12 @@ def fit_router(
     confidence: float = 0.95,
     seed: int = 0,
     progress: Callable[[str], None] = lambda _phrase: None,
+    embedding: Embedding | None = None,
 ) -> Router:
     """Fit a policy on one part of the table and calibrate its threshold on the other.
 
     keep: share of the full model's mean quality to keep. confidence: of the promise that it is.
+    embedding: a local model whose view of the prompt becomes a feature (slow; none by default).
     """
     check_promise(keep, confidence)
     check_policy(policy)
@@ -44,7 +47,7 @@ def fit_router(
     check_rows(groups)
     train, held_out = (table.take(rows) for rows in parts(groups, training_rows(len(table)), seed))
     progress(f"reading {len(train)} training prompts")
-    training = Training(Corpus.of(train.prompts), train.quality, seed, train.signals)
+    training = Training(Corpus.of(train.prompts, embedding), train.quality, seed, train.signals)
     progress(f"fitting {policy}")
     fitted = fit_policy(policy, training)
     saved = saved_shares(table.costs)
@@ -52,7 +55,7 @@ def fit_router(
     promise = promise_of(
         fitted,
         foresee(fitted, training.corpus, train),
-        foresee(fitted, Corpus.of(held_out.prompts), held_out),
+        foresee(fitted, Corpus.of(held_out.prompts, embedding), held_out),
         saved,
         (keep, confidence, seed),
     )

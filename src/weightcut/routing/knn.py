@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -32,14 +33,23 @@ class Neighbours:
         places = encoded.place[rows].astype(np.float16).astype(np.float32)
         return cls(places, quality[rows].astype(np.float32))
 
+    @cached_property
+    def _columns(self) -> Singles:
+        """The places as columns: one row after the other is read at full speed."""
+        return np.ascontiguousarray(self.places.T)
+
     @property
     def _count(self) -> int:
         return max(1, min(_NEIGHBOURS, len(self.places) // 8))
 
     def predict(self, one: One) -> Floats:
         """Return every variant's expected quality."""
-        found: Floats = self._mean((self.places @ one.place)[None, :])[0]
-        return found
+        similar = one.place @ self._columns
+        first = len(similar) - self._count
+        nearest = np.argpartition(similar, first)[first:]
+        weights = np.exp(_SHARPNESS * similar.take(nearest))
+        sums = weights @ self.quality.take(nearest, axis=0)
+        return np.asarray(sums / weights.sum(), np.float64)
 
     def predict_many(self, encoded: Encoded) -> Floats:
         """Return the same for many prompts."""
@@ -66,7 +76,7 @@ class Neighbours:
     def restore(cls, arrays: Arrays, encoder: Encoder) -> Neighbours:
         """Return the head of these arrays; ValueError where they do not fit."""
         found = cls(arrays["places"].astype(np.float32), arrays["quality"].astype(np.float32))
-        width = encoder.loadings.shape[1] + SHAPE
+        width = encoder.topics + SHAPE
         if (
             not len(found.places)
             or found.places.shape != (len(found.quality), width)

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from weightcut.errors import missing_extra
+from weightcut.routing.embedding import Embedding
 from weightcut.routing.encoder import Corpus, Encoded, Encoder, One
 from weightcut.routing.policy import Arrays, Floats, State, Training
 
@@ -68,7 +70,10 @@ class Learned:
         arrays = {f"encoder.{name}": values for name, values in self.encoder.arrays().items()}
         for kind, head in self.heads.items():
             arrays |= {f"{kind}.{name}": values for name, values in head.arrays().items()}
-        return State({"heads": list(self.heads)}, arrays)
+        settings: dict[str, Any] = {"heads": list(self.heads)}
+        if (embedding := self.encoder.embedding) is not None:
+            settings["embedding"] = {"folder": str(embedding.folder), "digest": embedding.digest}
+        return State(settings, arrays)
 
 
 def fit(kind: str, training: Training) -> Learned:
@@ -87,7 +92,10 @@ def fit(kind: str, training: Training) -> Learned:
 def restore(kind: str, state: State) -> Learned:
     """Return the policy of a state."""
     names = _heads_of(kind)
-    if state.settings != {"heads": list(names)}:
+    embedding = None
+    if (known := state.settings.get("embedding")) is not None:
+        embedding = Embedding(Path(known["folder"]), str(known["digest"]))
+    if state.settings.get("heads") != list(names):
         raise ValueError(f"a {kind} policy has the heads {', '.join(names)}")
 
     def part(prefix: str) -> Arrays:
@@ -97,7 +105,7 @@ def restore(kind: str, state: State) -> Learned:
             if name.startswith(f"{prefix}.")
         }
 
-    encoder = Encoder.restore(part("encoder"))
+    encoder = Encoder.restore(part("encoder"), embedding)
     return Learned(kind, encoder, {n: _class(n).restore(part(n), encoder) for n in names})
 
 

@@ -19,7 +19,9 @@ BITS = 18
 LONGEST = 32_768
 """Characters of a prompt that are looked at: the first and last halves of so many."""
 CHARS = 1_024
-_TOKEN = re.compile(r"[^\W\d_]+|\d|[^\w\s]|_")
+_TOKEN = re.compile(r"[^\W\d_]+|\S")
+_ASCII_TOKEN = re.compile(r"[a-z]+|[^a-z\s]")
+"""The same on ASCII text, twice as fast."""
 _RUNS = (3, 4)
 _U32 = np.uint32
 
@@ -35,12 +37,29 @@ def shorten(prompt: str) -> str:
 
 def tokens(prompt: str) -> list[str]:
     """Return the words, digits and signs of a prompt in small letters."""
-    return _TOKEN.findall(prompt.lower())
+    return (_ASCII_TOKEN if prompt.isascii() else _TOKEN).findall(prompt.lower())
+
+
+class _Hashes(dict[str, int]):
+    """CRC-32 of words, remembered: most words of a prompt were in earlier ones."""
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        found = zlib.crc32(word.encode())
+        if len(word) <= _LONGEST_WORD:
+            self[word] = found
+        return found
+
+
+_REMEMBERED = 1 << 16
+_LONGEST_WORD = 32
+_HASHES = _Hashes()
 
 
 def word_grams(words: Sequence[str]) -> Ids:
     """Return the hashes of all tokens and of all pairs of neighbours."""
-    single = np.fromiter(map(zlib.crc32, map(str.encode, words)), _U32, len(words))
+    single = np.fromiter(map(_HASHES.__getitem__, words), _U32, len(words))
     pairs = single[:-1] * _U32(0x9E3779B1) + single[1:]
     return _mixed(np.concatenate([single + _U32(1), pairs]))
 

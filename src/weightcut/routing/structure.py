@@ -25,6 +25,7 @@ _LANGUAGES = {
 }
 _SIGNS = ("+-*/=<>^", "(){}[]", "\\$", "?", ".", ",", "\"'", ":;", "_", "`")
 _OPTION = re.compile(r"\n\(?[A-Z][.)] ?([^\n]*)")
+_DIGIT = re.compile(r"\d")
 
 _ASCII = 128
 _IS_SIGN = np.array([[chr(code) in signs for signs in _SIGNS] for code in range(_ASCII)], np.int64)
@@ -51,18 +52,18 @@ def structure(prompt: str, tokens: Sequence[str]) -> npt.NDArray[np.float32]:
     """
     codes = np.frombuffer(prompt.encode("utf-32-le"), np.uint32)
     counts = np.bincount(codes[codes < _ASCII], minlength=_ASCII)
-    length, words = max(1, len(prompt)), len(prompt.split())
+    lines = prompt.count("\n") + 1
+    length, words = max(1, len(prompt)), prompt.count(" ") + lines
     digits = int(counts[48:58].sum())
-    lines = prompt.split("\n")
     options = _OPTION.findall(prompt)
     stem = prompt[: prompt.find("\n")] if options else prompt
     different = set(tokens)
-    lengths = list(map(len, tokens))
+    lengths = list(map(len, different))
     values = [
         math.log1p(len(prompt)),
         math.log1p(words),
-        math.log1p(len(lines)),
-        math.log1p(len(prompt) / max(1, words)),
+        math.log1p(lines),
+        math.log1p(len(prompt) / words),
         digits / length,
         int(counts[65:91].sum()) / length,
         math.log1p(digits),
@@ -72,9 +73,9 @@ def structure(prompt: str, tokens: Sequence[str]) -> npt.NDArray[np.float32]:
         math.log1p(len(stem)),
         1 - int(counts.sum()) / length if prompt else 0.0,
         math.log1p(max(lengths, default=0)),
-        sum(n >= 8 for n in lengths) / max(1, len(tokens)),
+        len([n for n in lengths if n >= 8]) / max(1, len(lengths)),
         float(stem.rstrip().endswith("?")),
-        sum(line[:1] in (" ", "\t") for line in lines) / len(lines),
+        (prompt.startswith((" ", "\t")) + prompt.count("\n ") + prompt.count("\n\t")) / lines,
         math.log1p(prompt.count(">>>") + prompt.count("assert")),
         math.log1p(prompt.count("```")),
         *(math.log1p(len(marks & different)) for marks in _LANGUAGES.values()),
@@ -88,7 +89,7 @@ def _options(options: list[str]) -> list[float]:
     lengths = [len(option) for option in options] or [0]
     mean = sum(lengths) / len(lengths)
     spread = math.sqrt(sum((n - mean) ** 2 for n in lengths) / len(lengths))
-    numbers = sum(any(map(str.isdigit, option)) for option in options)
+    numbers = len(list(filter(_DIGIT.search, options)))
     return [
         float(min(len(options), 10)),
         math.log1p(mean),

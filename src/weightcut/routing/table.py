@@ -143,7 +143,11 @@ def build_table(
     for where, row in rows:
         name, prompt, variant = (_text(row, key, place, where) for key in COLUMNS[:3])
         if prompts.setdefault(name, prompt) != prompt:
-            raise BrokenInput(f"prompt_id {name!r} has two prompts", place=f"{place}, {where}")
+            raise BrokenInput(
+                f"prompt_id {name!r} has two prompts",
+                place=f"{place}, {where}",
+                cure="give every prompt an id of its own",
+            )
         mine = cells.setdefault(name, {})
         if variant in mine:
             raise BrokenInput(
@@ -160,6 +164,7 @@ def build_table(
             raise BrokenInput(
                 f"quality must be from 0 to 1 and cost not negative ({what})",
                 place=f"{place}, {where}",
+                cure="divide percentages by 100",
             )
         signals = {k: _number(row, k, place, where) for k in SIGNALS if k in row}
         mine[variant] = (quality, cost, signals)
@@ -321,6 +326,8 @@ def _check_columns(names: Iterable[Any], place: str, quality: str) -> None:
 
 def _text(row: Mapping[str, Any], key: str, place: str, where: str) -> str:
     value = row[key]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # whole numbers beside missing ones come as floats from many tools
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or (key != "prompt" and not value.strip()):

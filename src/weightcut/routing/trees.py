@@ -17,6 +17,8 @@ from weightcut.routing.policy import Arrays, Floats
 
 _ROWS = 1_024
 _DEEPEST = 64
+_BOOSTED_DEPTH, _FOREST_DEPTH = 6, 12
+"""Each level costs every decision a few microseconds."""
 
 
 class _Tree(NamedTuple):
@@ -113,7 +115,7 @@ class Grove:
             depth=int(arrays["depth"]),
         )
         nodes = len(found.feature)
-        width = encoder.loadings.shape[1] + len(encoder.mean)
+        width = encoder.topics + len(encoder.mean)
         fits = (
             0 <= found.depth <= _DEEPEST
             and found.base.ndim == 1
@@ -136,6 +138,7 @@ class Boosted(Grove):
     def fit(cls, encoded: Encoded, quality: Floats, seed: int) -> Self:
         """Grow trees on the squared error: qualities need not be yes or no."""
         from sklearn.ensemble import HistGradientBoostingRegressor
+        from threadpoolctl import threadpool_limits
 
         rows, variants = quality.shape
         trees, base = [], quality.mean(0)
@@ -144,13 +147,16 @@ class Boosted(Grove):
                 max_iter=200,
                 learning_rate=0.04,
                 max_leaf_nodes=4 if rows < _FEW else 12,
+                max_depth=_BOOSTED_DEPTH,
                 min_samples_leaf=max(1, min(25, rows // 20)),
                 l2_regularization=10.0,
                 max_features=0.2,
                 early_stopping=False,
                 random_state=seed,
             )
-            model.fit(encoded.dense, quality[:, variant] - base[variant])
+            # Threads spin for each other's tiny pieces of work, for minutes where cores are busy.
+            with threadpool_limits(1 if rows < _MANY else None, user_api="openmp"):
+                model.fit(encoded.dense, quality[:, variant] - base[variant])
             base[variant] += float(np.ravel(model._baseline_prediction)[0])
             # There is no public way to a fitted tree; a test compares with the model's own predict.
             for (grown,) in model._predictors:
@@ -180,7 +186,11 @@ class Forest(Grove):
         from sklearn.ensemble import ExtraTreesRegressor
 
         model = ExtraTreesRegressor(
-            100, min_samples_leaf=5, max_depth=16, max_features=0.3, random_state=seed
+            100,
+            min_samples_leaf=max(5, len(quality) // 1_500),
+            max_depth=_FOREST_DEPTH,
+            max_features=0.3,
+            random_state=seed,
         )
         model.fit(encoded.dense, quality)
         grown = [tree.tree_ for tree in model.estimators_]
@@ -200,6 +210,7 @@ class Forest(Grove):
 
 
 _FEW = 4_000
+_MANY = 50_000
 
 
 def _rounded_down(values: Floats) -> Singles:

@@ -69,8 +69,20 @@ def serve(
         import uvloop
     except ImportError as error:
         raise missing_extra("uvloop", "serve") from error
+    _one_thread()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(service, bound, keys, started))
+
+
+def _one_thread() -> None:
+    """Keep matrix products to one thread: those of a decision are too small for more.
+
+    A second one would spin on the core that clients and engines need.
+    """
+    with contextlib.suppress(ImportError):
+        import threadpoolctl
+
+        threadpoolctl.threadpool_limits(1, user_api="blas")
 
 
 async def _run(
