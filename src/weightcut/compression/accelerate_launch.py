@@ -65,7 +65,7 @@ def run(method: Any, source: Path, out: Path, context: Context, text: Windows) -
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
     command += ["--main_process_ip", "127.0.0.1", "--main_process_port", "0"]
     command += ["-m", "weightcut.compression.accelerate_worker", str(folder)]
-    tail: deque[str] = deque(maxlen=40)
+    tail: deque[str] = deque(maxlen=200)
     result: dict[str, Any] = {}
     with subprocess.Popen(  # noqa: S603 - the command is ours, a list and no shell's
         command,
@@ -87,6 +87,7 @@ def run(method: Any, source: Path, out: Path, context: Context, text: Windows) -
             else:
                 result = result if "error" in result else told
     if "error" in result:
+        sys.stderr.writelines(tail)
         kind = _ERRORS.get(result["kind"], WeightcutError)
         raise kind(result["error"], place=result["place"], cure=result["cure"])
     if process.returncode or "record" not in result:
@@ -143,6 +144,7 @@ def _config(name: str) -> Path:
 def _environment() -> dict[str, str]:
     """Return the environment: no hub, and gloo's connections on the loopback where all are here."""
     found = settings.isolated_environment()
+    found.pop("WEIGHTCUT_ACCELERATE", None)  # it is launched already
     found.setdefault("GLOO_SOCKET_IFNAME", "lo")
     found.setdefault("OMP_NUM_THREADS", "1")
     return found

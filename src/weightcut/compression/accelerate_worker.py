@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def main() -> int:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # die with the launcher
     folder = Path(sys.argv[1])
     job = json.loads((folder / "job.json").read_text())
+    _compile_nothing()
     first = os.environ.get("RANK", "0") == "0"
     kind = job["step"].pop("kind")
     context = Context(
@@ -43,9 +45,28 @@ def main() -> int:
         told = {"kind": type(error).__name__, "place": error.place, "cure": error.cure}
         _tell({"error": error.cause, **told})
         return 1
+    except Exception as error:  # noqa: BLE001 - whatever a library raises costs this training only
+        traceback.print_exc()
+        said = f"process {os.environ.get('RANK', '0')}: {type(error).__name__}: {error}"
+        _tell({"error": said, "kind": "WeightcutError", "place": "", "cure": ""})
+        return 1
     if first:
         _tell({"record": context.record})
     return 0
+
+
+def _compile_nothing() -> None:
+    """Have DeepSpeed's processes on a CPU talk by gloo alone.
+
+    It would compile an extension for it at first use, and whoever is killed at that leaves a lock
+    that all later ones wait for, for ever.
+    """
+    import torch
+
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true" and not torch.cuda.is_available():
+        from deepspeed import ops
+
+        ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 def _texts(folder: Path) -> Any:

@@ -80,6 +80,7 @@ def adapt(
     context.record.update(
         trained.record,
         validation_before=before,
+        rank=settings.rank,
         precision="bfloat16 on frozen weights" if has_bfloat16() else "float32",
     )
     if not trained.main:
@@ -134,6 +135,7 @@ def with_adapters(model: Any, settings: AdapterSettings, source: Path) -> Any:
     """Return the model with fresh adapters, which alone are trained."""
     import torch
     from peft import LoraConfig, get_peft_model
+    from transformers.pytorch_utils import Conv1D
 
     named = settings.target_modules.split()
     targets: str | list[str] = "all-linear" if named == ["all-linear"] else named
@@ -142,6 +144,7 @@ def with_adapters(model: Any, settings: AdapterSettings, source: Path) -> Any:
         lora_alpha=settings.alpha or 2 * settings.rank,
         lora_dropout=settings.dropout,
         target_modules=targets,
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
         task_type="CAUSAL_LM",
     )
     torch.manual_seed(0)  # of what the adapters begin with
@@ -185,7 +188,8 @@ def _evaluating(model: Any) -> None:
     bitsandbytes repacks those on a CPU at their first forward for evaluation, and then they cannot
     be trained through.
     """
-    for module in model.eval().modules():
+    model.eval()
+    for module in model.modules():
         if hasattr(getattr(module, "weight", None), "quant_state"):
             module.training = True
 

@@ -35,7 +35,7 @@ class LoRA(adapters.AdapterSettings):
         tokens = self.steps * self.batch_size * self.length
         return Requirements(
             packages=("peft", "torch", "transformers", "accelerate"),
-            extra="compress",
+            extra="train",
             memory_per_weight=7.0,
             base_memory=1_000_000_000 + 1_500_000 * self.batch_size * self.length,
             seconds_per_weight=4e-11 * tokens,

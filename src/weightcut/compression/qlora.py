@@ -44,7 +44,7 @@ class QLoRA(adapters.AdapterSettings):
         tokens = self.steps * self.batch_size * self.length
         return Requirements(
             packages=("bitsandbytes", "peft", "torch", "transformers", "accelerate"),
-            extra="compress",
+            extra="train",
             memory_per_weight=7.0,
             base_memory=1_000_000_000 + 600_000 * self.batch_size * self.length,
             seconds_per_weight=1e-10 * tokens,

@@ -206,7 +206,7 @@ def _arguments(settings: TrainingSettings, context: Context, optimizer: str) -> 
             cure=f"take a batch_size that {processes} divides",
         )
     spread = os.environ.get("ACCELERATE_USE_DEEPSPEED", "") == "true"
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(context.scratch),
         max_steps=settings.steps,
         per_device_train_batch_size=settings.batch_size // processes,
@@ -237,3 +237,8 @@ def _arguments(settings: TrainingSettings, context: Context, optimizer: str) -> 
         dataloader_pin_memory=torch.cuda.is_available(),
         remove_unused_columns=False,
     )
+    plugin = getattr(arguments, "deepspeed_plugin", None)
+    if plugin is not None and not torch.cuda.is_available():
+        # torch's own AdamW: DeepSpeed's for the CPU would be compiled on first use.
+        plugin.deepspeed_config["zero_force_ds_cpu_optimizer"] = False
+    return arguments

@@ -217,7 +217,7 @@ def last_checkpoint(scratch: Path) -> Path | None:
     """Return the newest complete checkpoint of a folder; incomplete ones are deleted."""
     found = sorted(scratch.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     for path in reversed(found):
-        if _complete(path):
+        if complete(path):
             return path
         shutil.rmtree(path, ignore_errors=True)
     return None
@@ -269,7 +269,8 @@ def _size(parameter: Any) -> int:
     return spread if quantized is None else int(np.prod(quantized.shape))
 
 
-def _complete(path: Path) -> bool:
+def complete(path: Path) -> bool:
+    """Return whether a checkpoint was written to its end."""
     try:
         json.loads((path / _STATE).read_text())
     except (OSError, ValueError):

@@ -16,7 +16,7 @@ WORDS = 30
 """Words or signs in a row that two texts share where one was made from the other, by and large."""
 LEAST = 12
 """A text of fewer words is too short to tell; one of fewer than WORDS is looked for as a whole."""
-_WORD = re.compile(r"\w+|[^\w\s]")
+_WORD = re.compile(r"\w+|([^\w\s])\1*")  # a ruler of one sign is one word
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -84,7 +84,7 @@ def measured_by_default() -> Iterator[tuple[str, str]]:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(text)
+    return [found.group() for found in _WORD.finditer(text)]
 
 
 def _hashes(words: Sequence[str], length: int) -> npt.NDArray[np.uint64]:

@@ -16,6 +16,7 @@ from weightcut.reports import measures, text
 from weightcut.reports.cost_tables import costs, under_load
 from weightcut.reports.limits import limits, method
 from weightcut.reports.tables import Table, guards, overview, quality, recipes, speed
+from weightcut.reports.training import training
 
 _LONG = 600
 Pair = tuple[str, str]
@@ -73,6 +74,7 @@ def page(results: Results) -> Page:
             *quality(results),
             speed(results),
             *under_load(results),
+            *training(results),
             *costs(results),
             recipes(results),
         ],

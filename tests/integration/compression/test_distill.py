@@ -15,9 +15,10 @@ import torch
 from tests.families import make_family
 from tests.integration.compression.hf_steps import context, empty, load, logits, one_thread
 
-from weightcut.compression.distill import Distill, require_same_tokenizer
+from weightcut.compression.distill import Distill
 from weightcut.compression.hf_io import load_causal_lm, remove_layers, save_causal_lm
-from weightcut.compression.training import last_checkpoint
+from weightcut.compression.teachers import require_same_tokenizer
+from weightcut.compression.training import complete, last_checkpoint
 from weightcut.errors import BrokenInput, UsageError
 from weightcut.models.digest import folder_digest
 
@@ -46,13 +47,21 @@ def distill(teacher: Path, student: Path, out: Path, scratch: Path, **settings: 
     return made.record
 
 
+def losses(record: Any) -> list[float]:
+    return [point["loss"] for point in record["curve"]]
+
+
 @pytest.mark.parametrize("family", ["llama-tied", "llama-untied", "gemma3", "gpt2"])
 def test_the_student_comes_nearer_to_its_teacher(family: str, tmp_path: Path) -> None:
     teacher, student = pair(tmp_path, family)
     record = distill(teacher, student, tmp_path / "out", tmp_path / "scratch", steps=40)
     assert record["validation_after"]["kl"] < 0.9 * record["validation_before"]["kl"]
-    assert len(record["loss_curve"]) == record["steps"] == 40
-    assert record["trained_parameters"] == sum(p.numel() for p in load(student).parameters())
+    assert len(record["curve"]) == record["steps"] == 40
+    assert (
+        record["trainable_parameters"]
+        == record["total_parameters"]
+        == sum(p.numel() for p in load(student).parameters())
+    )
     model = load(tmp_path / "out")
     assert model.dtype == torch.bfloat16
     assert not torch.equal(logits(model), logits(load(student)))
@@ -65,7 +74,7 @@ def test_same_seed_same_model(tmp_path: Path) -> None:
     one, two = (
         distill(teacher, student, tmp_path / f"out{i}", tmp_path / f"scratch{i}") for i in range(2)
     )
-    assert one["loss_curve"] == two["loss_curve"]
+    assert losses(one) == losses(two)
 
 
 KILLED = """
@@ -92,8 +101,8 @@ def test_a_killed_run_goes_on_with_the_same_losses(tmp_path: Path) -> None:
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     resumed = distill(teacher, student, tmp_path / "resumed", tmp_path / "scratch")
-    assert resumed["resumed_at_step"] in (4, 8, 12)
-    assert resumed["loss_curve"] == pytest.approx(whole["loss_curve"], rel=1e-6)
+    assert resumed["resumed_at_step"] in (4, 8)
+    assert losses(resumed) == pytest.approx(losses(whole), rel=1e-6)
     torch.testing.assert_close(
         logits(load(tmp_path / "resumed")), logits(load(tmp_path / "whole")), rtol=0, atol=0
     )
@@ -101,7 +110,7 @@ def test_a_killed_run_goes_on_with_the_same_losses(tmp_path: Path) -> None:
 
 def last_complete(scratch: Path) -> Path | None:
     """Return a complete checkpoint without deleting the one that is being written."""
-    return next((p.parent for p in scratch.glob("checkpoint-*/trainer_state.json")), None)
+    return next((path for path in scratch.glob("checkpoint-*") if complete(path)), None)
 
 
 def test_incomplete_checkpoints_are_passed_over(tmp_path: Path) -> None:
@@ -111,14 +120,14 @@ def test_incomplete_checkpoints_are_passed_over(tmp_path: Path) -> None:
     (torn / "trainer_state.json").write_text('{"global_step": 9')
     (torn / "optimizer.pt").touch()
     (torn / "scheduler.pt").touch()
-    assert last_checkpoint(tmp_path / "scratch") == tmp_path / "scratch" / "checkpoint-12"
+    assert last_checkpoint(tmp_path / "scratch") == tmp_path / "scratch" / "checkpoint-8"
     again = distill(teacher, student, tmp_path / "again", tmp_path / "scratch")
-    assert again["loss_curve"] == whole["loss_curve"]
+    assert losses(again) == losses(whole)
 
 
 def test_a_loss_that_is_no_number_stops_at_its_step(tmp_path: Path) -> None:
     teacher, student = pair(tmp_path)
-    with pytest.raises(BrokenInput, match=r"the loss is nan at step \d+"):
+    with pytest.raises(BrokenInput, match=r"at step \d+; the first bad tensor is "):
         distill(
             teacher, student, tmp_path / "out", tmp_path / "scratch", learning_rate=1e30, warmup=0
         )

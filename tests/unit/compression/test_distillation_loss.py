@@ -5,7 +5,13 @@ import torch
 from torch.nn import functional
 
 from weightcut.compression import distillation_loss as module
-from weightcut.compression.distillation_loss import distillation_loss, divergence
+from weightcut.compression.distillation_loss import (
+    Kept,
+    distillation_loss,
+    divergence,
+    label_loss,
+    likelihood,
+)
 
 
 def logits(seed: int, windows: int = 2, length: int = 7, vocabulary: int = 50) -> torch.Tensor:
@@ -81,3 +87,47 @@ def test_divergence_sums_what_torch_sums() -> None:
     assert nll / tokens == pytest.approx(
         float(by_the_book(student, teacher, labels, 1, 1)), rel=1e-5
     )
+
+
+def kept(teacher: torch.Tensor, k: int, temperature: float) -> Kept:
+    shares, ids = (teacher / temperature).softmax(-1).topk(k)
+    return Kept(ids, shares)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+def test_kept_predictions_merge_the_rest_into_one_event(temperature: float, alpha: float) -> None:
+    student, teacher = logits(1).double().requires_grad_(), logits(2).double()
+    labels = torch.randint(0, 50, (2, 7), generator=torch.manual_seed(3))
+    given = kept(teacher, 5, temperature)
+    found = distillation_loss(student.float(), given, labels, temperature, alpha)
+    rows, p = student[:, :-1], given.probabilities[:, :-1]
+    q = (rows / temperature).softmax(-1).gather(-1, given.ids[:, :-1])
+    whole = [torch.cat([x, 1 - x.sum(-1, keepdim=True)], -1) for x in (p, q)]
+    soft = (whole[0] * (whole[0] / whole[1]).log()).sum(-1).mean() * temperature**2
+    hard = functional.cross_entropy(rows.reshape(-1, 50), labels[:, 1:].reshape(-1))
+    expected = (1 - alpha) * soft + alpha * hard
+    assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-4)
+    ours, book = (torch.autograd.grad(loss, student)[0] for loss in (found, expected))
+    torch.testing.assert_close(ours, book, rtol=1e-3, atol=1e-6)
+
+
+def test_all_tokens_kept_are_the_whole_divergence() -> None:
+    student, teacher = logits(1), logits(2)
+    labels = torch.randint(0, 50, (2, 7), generator=torch.manual_seed(3))
+    exact = divergence(student, teacher, labels)
+    assert divergence(student, kept(teacher, 50, 1.0), labels) == pytest.approx(exact, rel=1e-4)
+    assert divergence(student, kept(teacher, 5, 1.0), labels)[0] < exact[0]
+
+
+def test_the_label_loss_is_cross_entropy() -> None:
+    student = logits(1).requires_grad_()
+    labels = torch.randint(0, 50, (2, 7), generator=torch.manual_seed(3))
+    labels[0, 3:] = -100
+    found = label_loss(student, labels)
+    expected = functional.cross_entropy(student[:, :-1].reshape(-1, 50), labels[:, 1:].reshape(-1))
+    assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+    ours, book = (torch.autograd.grad(loss, student)[0] for loss in (found, expected))
+    torch.testing.assert_close(ours, book, rtol=1e-4, atol=1e-6)
+    nll, tokens = likelihood(student, labels)
+    assert nll / tokens == pytest.approx(float(expected.detach()), rel=1e-5)

@@ -9,6 +9,8 @@ from weightcut.reports.charts.figure import WIDE, Figure
 from weightcut.reports.charts.pareto import AXES, COST_AXES, pareto
 from weightcut.reports.charts.retention import retention
 from weightcut.reports.charts.throughput import throughput
+from weightcut.reports.charts.training import training
+from weightcut.reports.training import curves
 
 
 def figures(results: Results, width: int = WIDE) -> list[Figure]:
@@ -29,4 +31,5 @@ def _where_known(results: Results, width: int) -> list[Figure]:
     """Return the charts that a study has only where it asked for what they show."""
     found = [pareto(results, axis, width) for axis in COST_AXES]
     found += [cost(results, "energy", width), cost(results, "money", width)]
-    return [figure for figure in [*found, under_load(results, width)] if figure.chart is not None]
+    found += [under_load(results, width), training(curves(results), "loss", width)]
+    return [figure for figure in found if figure.chart is not None]
