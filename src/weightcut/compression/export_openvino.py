@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from weightcut.compression.files import copy_companions
-from weightcut.compression.hf_io import load_causal_lm, quiet_transformers, read_config
+from weightcut.compression.hf_io import load_causal_lm, quiet_transformers
+from weightcut.compression.hf_source import check_source
 from weightcut.compression.method import Context, Requirements
 from weightcut.compression.openvino_files import WEIGHTS, save_graph
 from weightcut.compression.openvino_trace import trace
-from weightcut.errors import UsageError
 from weightcut.records import Format, Record
 from weightcut.settings import silence_telemetry
 
@@ -47,13 +47,7 @@ class ExportOpenVINO(Record):
     def compress(self, source: Path, out: Path, context: Context) -> None:
         """Trace the model in `source`, make it stateful, write it with its tokenizer to `out`."""
         silence_telemetry()
-        config = read_config(source)
-        if "quantization_config" in config:
-            raise UsageError(
-                "the weights are quantized already",
-                place=str(source / "config.json"),
-                cure="export the model as it was before quantization",
-            )
+        check_source(source)
         context.progress("loading the model", 0.0)
         model = load_causal_lm(source)
         dtypes = sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters()})

@@ -41,6 +41,11 @@ def prove(source: Artifact, made: Artifact, step: Step) -> Proof:
             kl += float(np.sum(np.exp(p) * (p - q), dtype=np.float64))
             agree += int(np.sum(p.argmax(axis=1) == q.argmax(axis=1)))
             tokens += p.shape[0]
+    if not np.isfinite(kl):
+        raise BrokenInput(
+            f"{step.label()}: the predictions before or after it are not all finite numbers",
+            cure="get the model again; weights with NaN or infinite values can only give such",
+        )
     proof = Proof(
         kl=max(0.0, kl / tokens),
         top1=agree / tokens,
@@ -80,6 +85,6 @@ def _length(source: Artifact) -> int:
 def _reference_engine(wanted: Format) -> Engine:
     for name in registry.names("engine"):
         engine = registry.load("engine", name)
-        if wanted in engine.accepts:
+        if wanted in engine.accepts and not getattr(engine, "gpu", False):
             return cast("Engine", engine.model_validate({"kind": name, **engine.exact}))
     raise BrokenInput(f"no engine opens the format {wanted!r}, so the conversion cannot be proven")
