@@ -298,25 +298,35 @@ def _mean_of(rows: Sequence[Floats]) -> list[float]:
 
 def in_words(result: dict[str, Any], policies: Sequence[str]) -> list[str]:
     """Return whether routing pays, and why not where it does not."""
-    cheapest, full = (
+    each = [
         {"name": name, "cost": result["costs"][name], "quality": result["qualities"][name]}
-        for name in (result["variants"][0], result["variants"][-1])
-    )
+        for name in result["variants"]
+    ]
+    cheapest, full = each[0], each[-1]
     keep, found = result["keep"], result["policies"]
     if full["cost"] <= cheapest["cost"]:
         return ["Routing does not pay: all variants cost the same."]
-    if full["quality"] <= cheapest["quality"]:
+    better = [one for one in each[:-1] if one["quality"] >= full["quality"]]
+    if cheapest in better:
         return [
             f"Routing does not pay: {cheapest['name']} is cheaper than {full['name']} and not "
             "worse on average. Use it for everything."
         ]
+    lines = [
+        f"{one['name']} is cheaper than {full['name']} and not worse on average: measure against "
+        f"it (--full {one['name']})."
+        for one in better[:1]
+    ]
     known = [p for p in policies if found[p]["apgr"]["value"] is not None]
     if not known:
-        return ["On some split the full model was not better: the gap is too small to measure."]
+        small = "On some split the full model was not better: the gap is too small to measure."
+        return [*lines, small]
     best = max(known, key=lambda p: float(found[p]["apgr"]["value"]))
     score = found[best]["apgr"]
-    lines = [f"Best policy: {best}, APGR {_span(score)} (random routing: 0.5, oracle: "
-             f"{_plain(found['oracle']['apgr']['value'])})."]  # fmt: skip
+    lines.append(
+        f"Best policy: {best}, APGR {_span(score)} (random routing: 0.5, oracle: "
+        f"{_plain(found['oracle']['apgr']['value'])})."
+    )
     if score["low"] is not None and score["low"] <= 0.5:
         lines.append("Its lead over random routing is not established: the interval reaches 0.5.")
     if cheapest["quality"] >= keep * full["quality"]:

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weightcut.routing.calibrate import betting_p_values, calibrate, choose, grid, kept_and_saved
+from weightcut.routing.calibrate import (
+    betting_p_values,
+    calibrate,
+    choose,
+    grid,
+    kept_and_saved,
+    prompts_needed,
+)
 
 
 def test_p_values_are_valid_where_the_hypothesis_just_holds() -> None:
@@ -92,3 +99,13 @@ def test_equal_variants_send_everything_to_the_cheapest() -> None:
     promise = calibrate(predicted, quality, cost, saved, grid(predicted, saved), 0.95, 0.95, 0)
     assert promise.saved == pytest.approx(0.9)
     assert promise.kept == 1.0
+
+
+def test_where_nothing_can_be_promised_the_prompts_needed_are_estimated() -> None:
+    draw = np.random.default_rng(0)
+    losses = np.clip(draw.normal(0.49, 0.02, (80, 1)), 0, 1)
+    needed = prompts_needed(losses, 0.51, 0.05)
+    assert needed is not None
+    more = np.clip(draw.normal(0.49, 0.02, (needed, 1)), 0, 1)
+    assert betting_p_values(losses, 0.51, 0.05)[0] > 0.05 >= betting_p_values(more, 0.51, 0.05)[0]
+    assert prompts_needed(losses + 0.1, 0.51, 0.05) is None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.outcomes import rows, table
 
 from weightcut.errors import BrokenInput, UsageError, WeightcutError
-from weightcut.routing.table import read_table, write_table
+from weightcut.routing.table import build_table, read_table, write_table
 
 HEAD = "prompt_id,prompt,variant,quality,cost\n"
 
@@ -125,3 +125,30 @@ def test_no_csv_ends_in_a_traceback(tmp_path: Path, text: str) -> None:
     (tmp_path / "t.csv").write_text(HEAD + text, encoding="utf-8", newline="")
     with pytest.raises(WeightcutError):
         read_table(tmp_path / "t.csv")
+
+
+def test_variants_can_be_chosen_and_dearer_ones_than_the_full_model_are_left_out() -> None:
+    made = table(40, 4)
+    found = made.narrowed(full="v2")
+    assert found.variants == ("v0", "v1", "v2")
+    assert found.quality.shape == found.cost.shape == (40, 3)
+    assert found.signals["parses"].shape == (40, 3)
+    assert "v3 was left out: it costs more than v2" in found.warnings
+    assert made.narrowed(["v1", "v3"]).variants == ("v1", "v3")
+    assert made.narrowed(["v1"], "v2").variants == ("v1", "v2")
+    for only, full in (([], "v0"), (["v1"], None), (["x"], None), ([], "x")):
+        with pytest.raises(UsageError):
+            made.narrowed(only, full)
+
+
+def test_of_equal_cost_the_full_model_is_the_last() -> None:
+    made = rows(30)
+    for row in made:
+        row["cost"] = 1.0
+    even = build_table(((f"row {k}", row) for k, row in enumerate(made)), "even")
+    assert [even.narrowed(full=name).variants[-1] for name in ("v0", "v1")] == ["v0", "v1"]
+
+
+def test_whole_numbers_written_as_floats_are_ids() -> None:
+    made = [row | {"prompt_id": float(n // 2)} for n, row in enumerate(rows(25))]
+    assert build_table(((f"row {k}", row) for k, row in enumerate(made)), "t").ids[3] == "3"
