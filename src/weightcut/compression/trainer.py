@@ -103,7 +103,10 @@ def make_trainer(
         def gathered(self) -> dict[str, Any] | None:
             if not self.is_deepspeed_enabled:
                 return None
+            from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
             found: dict[str, Any] = self.accelerator.get_state_dict(self.model_wrapped)
+            unset_hf_deepspeed_config()  # or models loaded later would be shared out as well
             return found
 
     arguments = _arguments(settings, context, optimizer)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from weightcut.errors import BrokenInput, UsageError
-from weightcut.models import torch_state
+from weightcut.models import adapters, torch_state
 from weightcut.models.digest import folder_bytes, folder_digest
 from weightcut.models.safetensors import TensorInfo, read_header
 from weightcut.models.scripted import ScriptedModel
@@ -21,7 +21,7 @@ _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 def folder_checkpoint(
     folder: Path, reference: str, origin: str, notes: tuple[str, ...] = ()
 ) -> Checkpoint:
-    """Return the checkpoint in a folder (`hf`, `torch`, `openvino` or `scripted`), checked.
+    """Return the checkpoint in a folder (`hf`, `peft`, `torch`, `openvino` ...), checked.
 
     The number of weights of a compressed OpenVINO model or state dict is not known: it is given
     as 0.
@@ -43,6 +43,11 @@ def folder_checkpoint(
     elif torch_state.is_state_folder(folder):
         kind = "torch"
         parameters = _check_state(folder)
+    elif adapters.is_adapter(folder):
+        kind = "peft"
+        parameters = _check(adapters.base_of(folder))
+        _present(folder, adapters.WEIGHTS)
+        load_tokenizer(folder)
     else:
         parameters = _check(folder)
     return Checkpoint(
