@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,8 @@ from weightcut.models.folder import weights
 from weightcut.models.tokenizer import load_tokenizer
 from weightcut.profiling.machine import peak_rss_bytes
 
+ROOT = Path(__file__).parent.parent
+MARKS = re.compile(r"(<!-- capacity: [^>]*-->\n).*?(<!-- /capacity -->)", re.DOTALL)
 RECIPES = ("rtn(bits=8)", "rtn(bits=4)")
 HEAD = ("shape", "weights", "recipe", "seconds", "s per 10^9 weights", "CPU s", "peak RSS, GB",
         "not of files, GB", "result, GB", "limit, GB")  # fmt: skip
@@ -50,6 +53,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where there is room; default: the system's")
     parser.add_argument("--layers", type=int, help="so many of the layers, to see memory sooner")
     parser.add_argument("--limit", type=float, help="GB that the resident set may have")
+    parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
     parser.add_argument("--json", type=Path, help="add the rows to this file, one a line")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -57,8 +61,12 @@ def main() -> int:
         print(json.dumps(quantize(chosen.one[0], Path(chosen.one[1]), Path(chosen.one[2]))))
         return 0
     here = machine()
-    print(f"# {datetime.now(UTC):%Y-%m-%d}, {here['cpu']}, {here['cores']} cores")
-    print("| " + " | ".join(HEAD) + " |\n|" + "---|" * len(HEAD), flush=True)
+    lines = [
+        f"{datetime.now(UTC):%Y-%m-%d}, {here['cpu']}, {here['cores']} cores.\n",
+        "| " + " | ".join(HEAD) + " |",
+        "|---|---|---|" + "---:|" * (len(HEAD) - 3),
+    ]
+    print("\n".join(lines), flush=True)
     within = True
     for name in chosen.shapes:
         with TemporaryDirectory(prefix="weightcut-capacity-", dir=chosen.folder) as folder:
@@ -74,10 +82,14 @@ def main() -> int:
                     "limit": limit,
                 }
                 within &= row["peak"] <= limit * 1e9
-                print(line(row), flush=True)
+                lines.append(line(row))
+                print(lines[-1], flush=True)
                 if chosen.json:
                     with chosen.json.open("a") as file:
                         file.write(json.dumps(row) + "\n")
+    if chosen.write:
+        page, told = ROOT / "docs" / "benchmarks.md", "\n".join([*lines, ""])
+        page.write_text(MARKS.sub(lambda m: m[1] + told + m[2], page.read_text()))
     return 0 if within else 1
 
 

@@ -77,7 +77,7 @@ class _Listener:
         left = f"about {duration(event.left)} left" if event.left is not None else ""
         cell = escape(event.cell)
         if event.kind == "planned" and event.plan is not None:
-            self._total = len(event.plan.cells)
+            self._count, self._total = 0, len(event.plan.cells)
             seconds = duration(event.plan.seconds)
             if self._total:
                 errors.print(f"{self._total} cells to do, about {seconds}")
