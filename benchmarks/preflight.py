@@ -37,7 +37,7 @@ from shapes import SHAPES, write_shape
 
 from weightcut import registry, settings
 from weightcut.hardware import probe, verdicts
-from weightcut.hardware.speed import Speed, speed
+from weightcut.hardware.speed import Speed
 from weightcut.models.resolve import resolve
 from weightcut.models.shape import shape_of
 from weightcut.records import CellKey
@@ -135,7 +135,6 @@ def main() -> None:
         action.add_argument("--held-out", nargs="*", type=Path, default=[])
         action.add_argument("--loaded-held-out", nargs="*", type=Path, default=[])
         action.add_argument("--write", action="store_true", help="into docs/preflight.md")
-        action.add_argument("--here", action="store_true", help="with this machine's speed")
     chosen = parser.parse_args()
     if chosen.action == "measure":
         measure(chosen.name, chosen.out)
@@ -143,14 +142,13 @@ def main() -> None:
     if chosen.action == "all":
         everything(chosen.folder, chosen.runs)
         return
-    at = speed() if chosen.here else Speed()
-    rows = read(chosen.runs, chosen.loaded, at)
+    rows = read(chosen.runs, chosen.loaded)
     if chosen.action == "fit":
         fit(rows)
     else:
         lines = [f"Costs: {costs.table().measured}.\n"]
         lines += show("Cells that the costs were fitted on", rows)
-        lines += show("Cells of other models", read(chosen.held_out, chosen.loaded_held_out, at))
+        lines += show("Cells of other models", read(chosen.held_out, chosen.loaded_held_out))
         text = "\n".join(lines)
         print(text)
         if chosen.write:
@@ -193,15 +191,17 @@ def everything(folder: Path, more: Sequence[Path]) -> None:
         subprocess.run([sys.executable, __file__, *words], check=True)
 
 
-def read(runs: Sequence[Path], loaded: Sequence[Path], at: Speed) -> list[Row]:
+def read(runs: Sequence[Path], loaded: Sequence[Path]) -> list[Row]:
     """Return the finished cells of runs."""
-    return [row for run in (*runs, *loaded) for row in _rows(run, run in loaded, at)]
+    return [row for run in (*runs, *loaded) for row in _rows(run, run in loaded)]
 
 
-def _rows(run: Path, loaded: bool, at: Speed) -> Iterator[Row]:
+def _rows(run: Path, loaded: bool) -> Iterator[Row]:
     store = RunStore.open(run)
     spec = store.spec()
     checkpoint = resolve(spec.model)
+    # As it was measured when the run was planned; older runs are of the reference machine.
+    at = Speed.model_validate(store.fact("speed") or {})
     cells = {cell.key: cell for cell in store.cells()}
     steps = {v.name: fitted(v.recipe, checkpoint.format, v.engine) for v in spec.variants}
     sizes = {

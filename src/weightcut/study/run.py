@@ -99,6 +99,7 @@ class _Run:
         _same_conditions(self.store, run_conditions(self.spec, self.checkpoint))
         _same_machine(self.store, here)
         plan = make_plan(self.spec, self.checkpoint, here, self.artifacts, only)
+        self.store.remember("speed", plan.speed.model_dump())
         todo = [cell for cell in plan.cells if not self._done(cell.key)]
         refuse_if_too_big(Plan(cells=tuple(todo)), here, self.spec.baseline)
         self.listen(Event("planned", plan=Plan(cells=tuple(todo))))

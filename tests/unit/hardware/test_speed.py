@@ -35,11 +35,11 @@ def test_it_is_measured_once(calls: list[Speed]) -> None:
     "record",
     [
         "", "[]", '{"speed": 3}', "{", '{"machine": 1, "at": "x", "speed": {}}',
-        '{"machine": "KEY", "at": 9e99, "speed": SPEED}',
-        '{"machine": "KEY", "at": 0, "speed": SPEED}',
-        '{"machine": "another", "at": NOW, "speed": SPEED}',
-        '{"machine": "KEY", "at": NOW, "speed": {"gemm": -1}}',
-        '{"machine": "KEY", "at": NOW, "speed": {"gemm": "inf", "more": 1}}',
+        '{"machine": "KEY", "at": 9e99, "kept_s": 9, "speed": SPEED}',
+        '{"machine": "KEY", "at": 0, "kept_s": 9, "speed": SPEED}',
+        '{"machine": "another", "at": NOW, "kept_s": 999, "speed": SPEED}',
+        '{"machine": "KEY", "at": NOW, "kept_s": 999, "speed": {"gemm": -1}}',
+        '{"machine": "KEY", "at": NOW, "kept_s": 999, "speed": {"gemm": "inf", "more": 1}}',
     ],
 )  # fmt: skip
 def test_what_is_old_foreign_or_broken_is_measured_anew(
@@ -51,6 +51,18 @@ def test_what_is_old_foreign_or_broken_is_measured_anew(
     (tmp_path / FILE).write_text(record.replace("SPEED", json.dumps(good["speed"])))
     assert speed() == FAST
     assert len(calls) == 2
+
+
+def test_what_a_busy_machine_gave_is_soon_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (1000.0, 0.0, 0.0))
+    speed()
+    busy = json.loads((tmp_path / FILE).read_text())["kept_s"]
+    (tmp_path / FILE).unlink()
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
+    speed()
+    assert busy < json.loads((tmp_path / FILE).read_text())["kept_s"] / 10
 
 
 def test_where_it_cannot_be_measured_the_reference_stands_in(
