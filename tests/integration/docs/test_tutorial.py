@@ -25,12 +25,13 @@ INSTALLING = ("make", ".", "pip")
 
 
 def stand_in(study: dict[str, Any], model: Path) -> dict[str, Any]:
-    """The tutorial's study with the fakes in place of model, engine and methods."""
+    """The tutorial's study with the fakes in place of model, engine and methods, and shorter."""
     shrink = {"kind": "scripted-shrink", "speedup": 2, "size": 0.5, "skill_lost": 0.1}
     for variant in study["variants"].values():
         variant["engine"] = "scripted"
         variant["recipe"] = [shrink for _ in variant["recipe"]]
-    return study | {"model": str(model)}
+    tasks = [{"name": t, "limit": 40} if isinstance(t, str) else t for t in study["tasks"]]
+    return study | {"model": str(model), "tasks": tasks}
 
 
 class Reader:
@@ -38,7 +39,8 @@ class Reader:
 
     def __init__(self, folder: Path, model: Path) -> None:
         self.folder, self.model = folder, model
-        self.environment = dict(os.environ) | {"WEIGHTCUT_HOME": str(folder / "home")}
+        home = {"WEIGHTCUT_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
+        self.environment = dict(os.environ) | home
         self.said: dict[str, str] = {}
         self.url = ""
         self.server: subprocess.Popen[str] | None = None
