@@ -37,7 +37,7 @@ from weightcut.routing.encoder import Corpus
 from weightcut.routing.files import write_router
 from weightcut.routing.fit import fit_router
 from weightcut.routing.policy import Training, fit_policy
-from weightcut.routing.router import Router
+from weightcut.routing.router import Router, load_router
 from weightcut.routing.runs import run_outcomes
 from weightcut.routing.table import build_table
 from weightcut.store.run_store import RunStore
@@ -53,6 +53,7 @@ def main() -> None:
     one = parts.add_parser("overhead")
     one.add_argument("--requests", type=int, default=6000)
     one.add_argument("--clients", type=int, default=16)
+    one.add_argument("--router", type=Path, help="a fitted one; default: of made-up outcomes")
     part = parts.add_parser("soak")
     part.add_argument("light", type=Path)
     part.add_argument("full", type=Path)
@@ -73,16 +74,14 @@ def main() -> None:
     print(json.dumps(found, indent=1))
 
 
-def overhead(requests: int, clients: int) -> dict[str, Any]:
+def overhead(requests: int, clients: int, router: Path | None) -> dict[str, Any]:
     """Return latency alone and throughput under load of a server whose upstream takes no time."""
+    made = load_router(router) if router else fake_router()
     config = {
-        "variants": {
-            "light": {"kind": "scripted", "reply": "return a + b"},
-            "full": {"kind": "scripted", "reply": "return a + b"},
-        },
+        "variants": {n: {"kind": "scripted", "reply": "return a + b"} for n in made.variants},
         "limits": {"running": 4096},
     }
-    with Server(config, fake_router()) as server:
+    with Server(config, made) as server:
         prompt = (WORDS * 30)[:2048]
         asyncio.run(drive(server.port, prompt, 1000, 4))
         alone = asyncio.run(drive(server.port, prompt, requests // 6, 1))
@@ -91,6 +90,8 @@ def overhead(requests: int, clients: int) -> dict[str, Any]:
         spent = server.cpu() - before
         paced = asyncio.run(drive(server.port, prompt, requests // 3, 8, rate=200))
         return {
+            "policy": made.policy.kind,
+            "fitted_on": made.trained.get("prompts"),
             "prompt_bytes": len(prompt),
             "one_client": alone,
             "loaded": loaded | {"server_cpu_ms_per_request": 1e3 * spent / requests},

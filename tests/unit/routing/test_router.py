@@ -14,7 +14,14 @@ from weightcut.records import digest
 from weightcut.routing.calibrate import choose
 from weightcut.routing.encoder import Corpus
 from weightcut.routing.files import FACTS, WEIGHTS, write_router
-from weightcut.routing.fit import fit_router, parts, saved_shares, training_rows
+from weightcut.routing.fit import (
+    fit_router,
+    foresee,
+    parts,
+    saved_shares,
+    shares_of,
+    training_rows,
+)
 from weightcut.routing.router import Router, Signals, load_router
 
 
@@ -183,6 +190,16 @@ def test_a_cascade_keeps_good_answers_and_escalates_bad_ones() -> None:
     assert found.accepts(prompt, "v0", Signals(mean_logprob=-0.5, parses=True))
     assert not found.accepts(prompt, "v0", Signals(mean_logprob=-1.5, parses=False))
     assert found.accepts(prompt, "v1", Signals())
+    # What is served is what was evaluated and calibrated, answer by answer.
+    some = made.take(np.arange(60))
+    seen = foresee(found.policy, Corpus.of(some.prompts), some)
+    shares = shares_of(found.policy, saved_shares(some.costs))
+    chosen = choose(seen.predicted, shares, np.array([found.allowance]))[:, 0]
+    for row, prompt in enumerate(some.prompts):
+        told = {name: values[row, 0] for name, values in some.signals.items()}
+        signals = Signals(told["mean_logprob"], bool(told["parses"]))
+        assert found.accepts(prompt, "v0", signals) == (chosen[row] == 0)
+    assert 0 < chosen.mean() < 1
 
 
 def test_parts_keep_groups_together_and_lose_nothing() -> None:
