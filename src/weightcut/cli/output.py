@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
@@ -43,6 +46,22 @@ def duration(seconds: float) -> str:
 def size(count: float) -> str:
     """Return bytes with a unit: `269 MB`."""
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Where the user or a signal ends the work inside, say how to go on, and exit with 130."""
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        command = shlex.join(["weightcut", *sys.argv[1:]])
+        errors.print(f"\nstopped; nothing measured is lost. Go on with: {command}", soft_wrap=True)
+        raise typer.Exit(130) from None
+
+
+def _as_interrupt(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 @contextmanager

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-import signal
-import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from weightcut.cli import options
-from weightcut.cli.output import errors, print_json, study_progress
+from weightcut.cli.output import errors, interruptible, print_json, study_progress
 from weightcut.records.results import Results
 
 
@@ -40,16 +37,8 @@ def run(
 
     spec = options.study_of(study, set_, limit)
     folder = out or Path("runs") / spec.study
-    signal.signal(signal.SIGTERM, _as_interrupt)
-    try:
-        with study_progress(quiet=json_) as listen:
-            results = run_study(
-                spec, folder, only=tuple(only or ()), listen=listen, timeout=timeout
-            )
-    except KeyboardInterrupt:
-        command = shlex.join(["weightcut", *sys.argv[1:]])
-        errors.print(f"\nstopped; nothing measured is lost. Go on with: {command}", soft_wrap=True)
-        raise typer.Exit(130) from None
+    with interruptible(), study_progress(quiet=json_) as listen:
+        results = run_study(spec, folder, only=tuple(only or ()), listen=listen, timeout=timeout)
     if json_:
         print_json(results.model_dump(mode="json", by_alias=True))
     else:
@@ -73,7 +62,3 @@ def _show_predictions(results: Results) -> None:
             f"{count} cells (results.json, `cells`, has each)",
             soft_wrap=True,
         )
-
-
-def _as_interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from weightcut import registry
 from weightcut.cli.options import Json
-from weightcut.cli.output import duration, print_json, size, study_progress
+from weightcut.cli.output import duration, interruptible, print_json, size, study_progress
 from weightcut.errors import UsageError, nearest
 from weightcut.records import Keep
 
@@ -67,7 +68,7 @@ def tune(
     if limit is not None:
         tasks[0]["limit"] = limit
     folder = out or Path("runs") / f"tune-{Path(model).name or 'model'}"
-    with study_progress(quiet=json_) as listen:
+    with interruptible(), study_progress(quiet=json_) as listen:
         search = Search(
             folder,
             model,
@@ -76,6 +77,7 @@ def tune(
             wanted,
             goal,
             tasks,
+            _baseline_engine(checkpoint.format),
             budget=seconds,
             seed=seed,
             listen=listen,
@@ -85,6 +87,14 @@ def tune(
         print_json(_plain(tuned, goal))
     else:
         _show(tuned, goal, folder)
+
+
+def _baseline_engine(source: str) -> str:
+    """Return the engine for the model as it is: transformers where that opens it."""
+    for name in ("transformers", *registry.names("engine")):
+        if source in registry.load("engine", name).accepts:
+            return name
+    raise UsageError(f"no engine opens a model in the format {source!r} as it is")
 
 
 def _keep(text: str) -> Keep:

@@ -206,6 +206,11 @@ class Search:
 
         results = self._run("proxy", [variant for _, variant in asked], [_WINDOWS], None)
         by_name = {one.name: one for one in results.variants}
+        if broken := by_name[BASELINE].errors:
+            raise WeightcutError(
+                f"the model as it is cannot be measured, so nothing compares: {broken[0]}",
+                place=str(self.folder / "proxy"),
+            )
         skipped = {one.cell.partition("/")[0]: one.reason for one in results.skipped}
         for trial, variant in asked:
             made = self._trial(variant, by_name[variant.name], skipped.get(variant.name, ""))
