@@ -46,6 +46,8 @@ METHODS: Mapping[str, str] = {
     "int8": "weightcut.compression.int8:Int8",
     "lora": "weightcut.compression.lora:LoRA",
     "magnitude": "weightcut.compression.magnitude:Magnitude",
+    "mxfp4": "weightcut.compression.mxfp4:MXFP4",
+    "nf4": "weightcut.compression.nf4:NF4",
     "onnx-int4": "weightcut.compression.onnx_int4:OnnxInt4",
     "onnx-int8": "weightcut.compression.onnx_int8:OnnxInt8",
     "prune-depth": "weightcut.compression.prune_depth:PruneDepth",
@@ -55,6 +57,7 @@ METHODS: Mapping[str, str] = {
     "scripted-shrink": "weightcut.compression.scripted_shrink:ScriptedShrink",
     "smoothquant": "weightcut.compression.smoothquant:SmoothQuant",
     "sparsegpt": "weightcut.compression.sparsegpt:SparseGPT",
+    "tensorrt": "weightcut.compression.tensorrt:TensorRT",
     "torch-dynamic": "weightcut.compression.torch_dynamic:TorchDynamic",
     "torchao-int4": "weightcut.compression.torchao_int4:TorchaoInt4",
     "torchao-int8": "weightcut.compression.torchao_int8:TorchaoInt8",
@@ -66,7 +69,9 @@ ENGINES: Mapping[str, str] = {
     "onnxruntime": "weightcut.engines.onnxruntime:OnnxRuntimeEngine",
     "openvino": "weightcut.engines.openvino:OpenVINOEngine",
     "scripted": "weightcut.engines.scripted:ScriptedEngine",
+    "tensorrt": "weightcut.engines.tensorrt:TensorRTEngine",
     "transformers": "weightcut.engines.transformers:TransformersEngine",
+    "vllm": "weightcut.engines.vllm:VLLMEngine",
 }
 TASKS: Mapping[str, str] = {
     "defects4j": "weightcut.tasks.defects4j:Defects4J",

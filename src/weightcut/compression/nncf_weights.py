@@ -18,7 +18,10 @@ from weightcut.records import TokenBlocks
 from weightcut.settings import silence_telemetry
 
 SMALLEST_GROUP = 32
-_BITS = {"i4": 4, "u4": 4, "i8": 8, "u8": 8, "nf4": 4, "f4e2m1": 4, "i2": 2, "u2": 2}
+_NAMES = {
+    "i4": "int4", "u4": "int4", "i8": "int8", "u8": "int8", "i2": "int2", "u2": "int2",
+    "nf4": "nf4", "f4e2m1": "fp4", "f8e4m3": "fp8",
+}  # fmt: skip
 _WIDE = ("f16", "bf16", "f32")
 
 
@@ -57,7 +60,7 @@ def compress_weights(source: Path, out: Path, record: dict[str, Any], **settings
     with _quiet():
         try:
             graph = nncf.compress_weights(graph, **settings)
-        except (RuntimeError, ValueError, nncf.NNCFError) as error:
+        except (RuntimeError, ValueError, *_refusals()) as error:
             raise NotHere(f"NNCF cannot compress this model: {error}") from error
         save_graph(graph, out)
     copy_beside(source, out)
@@ -65,6 +68,14 @@ def compress_weights(source: Path, out: Path, record: dict[str, Any], **settings
     record["weights_bytes"] = (out / WEIGHTS).stat().st_size
     if blocks is not None:
         record["calibration"] = {"windows": len(blocks.ids), "digest": blocks.digest}
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return NNCF's own exceptions, which have no base of their own."""
+    from nncf import errors
+
+    found = [one for one in vars(errors).values() if isinstance(one, type)]
+    return tuple(one for one in found if issubclass(one, Exception))
 
 
 def group_size_fallback(group_size: int) -> dict[str, Any]:
@@ -102,9 +113,9 @@ def _label(constant: Any) -> str:
     if sum(size > 1 for size in shape) < 2:
         return ""
     if kind in _WIDE:
-        return kind
+        return "" if _is_scale(constant) else kind
     node = constant
-    while (bits := _BITS.get(kind)) and (ports := node.output(0).get_target_inputs()):
+    while (name := _NAMES.get(kind)) and (ports := node.output(0).get_target_inputs()):
         port = next(iter(ports))
         node = port.get_node()
         if node.get_type_name() in ("Subtract", "Multiply") and port.get_index() == 1:
@@ -112,10 +123,23 @@ def _label(constant: Any) -> str:
         if node.get_type_name() == "Multiply":
             scales = list(node.get_input_shape(1))
             (size,) = (n for n, m in zip(shape, scales, strict=True) if n != m)
-            return f"int{bits} group {size}" if len(shape) > 2 else f"int{bits}"
+            return f"{name} group {size}" if len(shape) > 2 else name
         if node.get_type_name() not in ("Convert", "Subtract"):
             break
     return ""
+
+
+def _is_scale(constant: Any) -> bool:
+    """Return whether all that a constant of 16 or 32 bit does is to scale a quantized weight."""
+    node = constant
+    while ports := node.output(0).get_target_inputs():
+        port = next(iter(ports))
+        node = port.get_node()
+        if node.get_type_name() == "Multiply":
+            return bool(port.get_index() == 1)
+        if node.get_type_name() != "Convert":
+            break
+    return False
 
 
 def _users(constant: Any) -> Iterator[str]:

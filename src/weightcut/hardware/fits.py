@@ -39,10 +39,10 @@ def check(needs: Needs, parameters: int | None = None) -> str | None:
     Packages are looked for, not imported. Memory and disk (of the cache folder) are checked where
     the model's number of weights is given.
     """
-    if missing := missing_package(needs.packages, needs.extra):
-        return missing
     if needs.gpu and not probe.gpus():
         return f"{NEEDS_GPU} and this machine has none"
+    if missing := missing_package(needs.packages, needs.extra):
+        return missing
     if parameters is None:
         return None
     memory = needs.base_memory + needs.memory_per_weight * parameters

@@ -69,7 +69,13 @@ def parts() -> tuple[Part, ...]:
 def part(kind: Literal["method", "engine"], name: str, declared: Any) -> Part:
     """Return what a registered class declares; a method with its default settings."""
     if kind == "engine":
-        return Part(kind=kind, name=name, packages=declared.packages, extra=declared.extra)
+        return Part(
+            kind=kind,
+            name=name,
+            packages=declared.packages,
+            extra=declared.extra,
+            gpu_only=getattr(declared, "gpu", False),
+        )
     return part_of(kind, declared(), name)
 
 

@@ -207,7 +207,8 @@ def refuse_recipe(
     if not todo:
         return
     made = recipe.build(steps[-1]).produces
-    opening = (n for n in registry.names("engine") if made in registry.load("engine", n).accepts)
+    engines = ((n, registry.load("engine", n)) for n in registry.names("engine"))
+    opening = (n for n, e in engines if made in e.accepts and not getattr(e, "gpu", False))
     engine = Named(kind=next(opening, "transformers"))
     variant = VariantSpec(name="recipe", engine=engine, recipe=tuple(steps))
     spec = StudySpec(

@@ -20,6 +20,8 @@ from tests.integration.openvino_models import (
 from weightcut.compression.export_openvino import ExportOpenVINO
 from weightcut.compression.int4 import Int4
 from weightcut.compression.int8 import Int8
+from weightcut.compression.mxfp4 import MXFP4
+from weightcut.compression.nf4 import NF4
 from weightcut.engines.openvino import OpenVINOEngine
 from weightcut.errors import BrokenInput, NotHere, UsageError
 from weightcut.models.tokenizer import load_tokenizer
@@ -82,6 +84,27 @@ def test_int4_without_data_asks_for_none(exported: Exported, tmp_path: Path) -> 
     settings.compress(exported.out, tmp_path, made)
     assert {k for k in made.record["weights"] if k.startswith("int4")} == {"int4 group 32"}
     assert "calibration" not in made.record
+
+
+@pytest.mark.parametrize(("method", "name"), [(NF4(group_size=32), "nf4"), (MXFP4(), "fp4")])
+def test_4_bit_floating_point_is_stored_as_such_and_predicts(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, method: Any, name: str
+) -> None:
+    exported = Exported("qwen2", tmp_path_factory.mktemp("qwen2"))
+    made = context(exported.source)
+    method.compress(exported.out, tmp_path, made)
+    kinds = made.record["weights"]
+    assert len(kinds[f"{name} group 32"]) == 28
+    assert not {kind for kind in kinds if kind.startswith(("bf16", "f16", "f32"))}
+    assert made.record["weights_bytes"] < 0.4 * (exported.out / "openvino_model.bin").stat().st_size
+    assert 1e-6 < exported.drift(tmp_path) < 4
+
+
+def test_what_nncf_refuses_is_told(exported: Exported, tmp_path: Path) -> None:
+    from weightcut.compression.nncf_weights import compress_weights
+
+    with pytest.raises(NotHere, match="NNCF cannot compress"):
+        compress_weights(exported.out, tmp_path, {}, mode="mxfp4", group_size=64)
 
 
 def test_a_float32_checkpoint_becomes_fp16(tmp_path: Path) -> None:
