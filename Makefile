@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test install install-dev benchmarks docs sbom audit clean
+.PHONY: quickstart test test-extras gguf-native install install-dev benchmarks docs sbom audit clean
 
 quickstart: install
 	$(BIN)/weightcut run quickstart --out runs/quickstart
@@ -14,6 +14,30 @@ test: install-dev
 	$(BIN)/mypy
 	$(BIN)/python -m pip check
 	$(BIN)/python -m pytest
+
+# The tests of the extras that are compiled for minutes; here what they need must be there.
+test-extras: $(VENV)/installed-extras
+	WEIGHTCUT_TEST_EXTRAS=1 $(BIN)/python -m pytest tests/extras \
+	  tests/integration/engines/test_llama_cpp.py tests/integration/engines/test_onnxruntime.py \
+	  tests/integration/compression/test_gguf.py tests/integration/compression/test_onnx.py \
+	  tests/integration/compression/test_lora.py
+
+# A wheel of the index where there is one, else compiled as gguf-native does.
+$(VENV)/installed-extras: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -c constraints.txt \
+	  --only-binary llama-cpp-python llama-cpp-python || $(MAKE) gguf-native
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt \
+	  -e '.[gguf,onnx,deepspeed]'
+	touch $@
+
+# llama.cpp for this very CPU, but for its AMX code, which GCC 12 turns into a crash (docs/engines.md).
+NATIVE := -DGGML_NATIVE=ON -DLLAVA_BUILD=OFF \
+  -DCMAKE_C_FLAGS=-U__AMX_INT8__ -DCMAKE_CXX_FLAGS=-U__AMX_INT8__
+
+gguf-native: $(VENV)/installed
+	CMAKE_ARGS="$(NATIVE)" $(BIN)/python -m pip install --disable-pip-version-check --no-cache-dir \
+	  --force-reinstall --no-deps --no-binary llama-cpp-python -c constraints.txt llama-cpp-python
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[gguf]'
 
 install: $(VENV)/installed
 

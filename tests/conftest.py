@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 
 # A machine under load is no failure of the code: nothing here is timed.
 settings.register_profile("weightcut", deadline=None)
 settings.load_profile("weightcut")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what was not tested and why, a line for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for report in terminalreporter.stats.get("skipped", ()):
+        said = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        where = report.nodeid.partition("::")[0]
+        reasons.setdefault(said.removeprefix("Skipped: "), []).append(where)
+    for report in terminalreporter.stats.get("deselected", ()):
+        reasons.setdefault("deselected", []).append(report.nodeid.partition("::")[0])
+    if not reasons:
+        return
+    terminalreporter.section("not tested, and why")
+    for reason, places in sorted(reasons.items(), key=lambda one: (-len(one[1]), one[0])):
+        terminalreporter.line(f"{len(places):4}  {reason} ({', '.join(sorted(set(places)))})")
