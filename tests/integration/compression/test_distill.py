@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from tests.families import make_family
 from tests.integration.compression.hf_steps import context, empty, load, logits, one_thread
 
-from weightcut.compression.distill import Distill
+from weightcut.compression.distill import Distill, hidden_distance
 from weightcut.compression.hf_io import load_causal_lm, remove_layers, save_causal_lm
 from weightcut.compression.teachers import require_same_tokenizer
 from weightcut.compression.training import complete, last_checkpoint
@@ -191,3 +192,47 @@ def test_the_bundled_model_learns_from_itself(tmp_path: Path) -> None:
         learning_rate=3e-5,
     )
     assert record["validation_after"]["kl"] < record["validation_before"]["kl"]
+
+
+def test_several_students_cost_one_pass_of_the_teacher(tmp_path: Path) -> None:
+    teacher, student = pair(tmp_path)
+    records = []
+    for name in ("one", "two"):
+        made = replace(context(teacher, tmp_path / f"scratch-{name}"), shared=tmp_path / "shared")
+        settings = {**SMALL, "learning_rate": 1e-3 if name == "one" else 2e-3}
+        Distill.model_validate(settings).compress(student, empty(tmp_path / name), made)
+        records.append(made.record)
+    assert [record["teacher_windows"] for record in records] == [26, 0]
+    assert losses(records[0])[0] == losses(records[1])[0]
+
+
+def test_kept_predictions_teach_as_the_teacher_itself(tmp_path: Path) -> None:
+    teacher, student = pair(tmp_path)
+    kept, live = (
+        distill(teacher, student, tmp_path / name, tmp_path / f"s-{name}", top_k=top_k)
+        for name, top_k in (("kept", 511), ("live", 0))
+    )
+    assert losses(kept) == pytest.approx(losses(live), rel=1e-2)
+    assert live["teacher_windows"] == 0
+
+
+def test_hidden_states_come_nearer_to_the_teachers(tmp_path: Path) -> None:
+    teacher, student = pair(tmp_path)
+    settings = {"hidden_states": 2.0, "steps": 40, "alpha": 0.0}
+    distill(teacher, student, tmp_path / "out", tmp_path / "scratch", **settings)
+    ids = torch.arange(80).reshape(2, 40) * 7 % 500 + 8
+    with torch.no_grad():
+        states = [
+            load(folder)(input_ids=ids, output_hidden_states=True).hidden_states
+            for folder in (teacher, student, tmp_path / "out")
+        ]
+    before, after = (float(hidden_distance(ours, states[0])) for ours in states[1:])
+    assert after < before
+
+
+def test_teachers_that_cannot_teach_are_told() -> None:
+    wide = [torch.zeros(1, 2, 8)] * 3
+    with pytest.raises(UsageError, match="8 wide in the student and 4 in the teacher"):
+        hidden_distance(wide, [torch.zeros(1, 2, 4)] * 3)
+    with pytest.raises(UsageError, match="named with the commit"):
+        Distill(teacher="hub:org/name@main").reads()
