@@ -15,6 +15,7 @@ from weightcut.engines.answers import log_softmax
 from weightcut.engines.engine import Cost
 from weightcut.engines.llama_cpp_context import LlamaContext, LlamaModel
 from weightcut.engines.slots import SlotBatch, needed
+from weightcut.engines.versions import told_of
 from weightcut.errors import BrokenInput
 from weightcut.models.gguf_file import GGUFFile, read_gguf
 from weightcut.models.llama_library import load_library
@@ -52,8 +53,9 @@ class LlamaCppEngine(Record):
         path = artifact.path / FILE if artifact.path.is_dir() else artifact.path
         if not path.is_file():
             raise BrokenInput(f"there is no {FILE}", place=str(artifact.path))
-        header = read_gguf(path)  # llama.cpp itself trusts what a file says of its sizes
-        return LlamaCppSession(self, artifact.path, header, LlamaModel(library, path))
+        with told_of(artifact):
+            header = read_gguf(path)  # llama.cpp itself trusts what a file says of its sizes
+            return LlamaCppSession(self, artifact.path, header, LlamaModel(library, path))
 
 
 class LlamaCppSession:

@@ -18,6 +18,7 @@ from weightcut.engines.answers import log_softmax
 from weightcut.engines.engine import Cost
 from weightcut.engines.onnxruntime_rows import OnnxRows
 from weightcut.engines.slots import SlotBatch, needed
+from weightcut.engines.versions import told_of
 from weightcut.errors import BrokenInput, WeightcutError, missing_extra
 from weightcut.models.tokenizer import load_tokenizer
 from weightcut.records import Artifact, Completion, Format, LogProbs, Record, Request, TokenBlocks
@@ -62,16 +63,8 @@ class OnnxRuntimeEngine(Record):
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = self.threads or os.cpu_count() or 1
         settings.log_severity_level = 4
-        try:
-            opened = onnxruntime.InferenceSession(
-                str(path), settings, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # the library's own exceptions have no common base but this
-            said = str(error).strip().splitlines()[0][:300]
-            raise BrokenInput(
-                f"ONNX Runtime cannot open the model: {said}", place=str(path)
-            ) from error
-        return OnnxRuntimeSession(self, artifact.path, opened)
+        with told_of(artifact):
+            return OnnxRuntimeSession(self, artifact.path, _open(onnxruntime, path, settings))
 
 
 class OnnxRuntimeSession:
@@ -134,6 +127,15 @@ class OnnxRuntimeSession:
             raise WeightcutError("the session is closed")
         free = psutil.virtual_memory().available * _CACHE_SHARE
         return OnnxRows(self._opened, self._folder, slots, capacity, int(free))
+
+
+def _open(library: Any, path: Path, settings: Any) -> Any:
+    """Return the library's session; BrokenInput where it cannot open the graph."""
+    try:
+        return library.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the library's own exceptions have no common base but this
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise BrokenInput(f"ONNX Runtime cannot open the model: {said}", place=str(path)) from error
 
 
 def _positions(folder: Path) -> int | None:

@@ -9,6 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from weightcut.errors import BrokenInput
 from weightcut.records import Artifact
 
+# Packages whose distributions are named otherwise.
+_DISTRIBUTIONS = {"llama_cpp": "llama-cpp-python", "modelopt": "nvidia-modelopt"}
+
 
 @contextmanager
 def told_of(artifact: Artifact) -> Iterator[None]:
@@ -32,14 +35,15 @@ def differences(artifact: Artifact) -> Iterator[str]:
     for record in artifact.details.values():
         versions = record.get("versions", {}) if isinstance(record, dict) else {}
         for name, made in versions.items():
-            here = _installed(name)
+            here = installed(name)
             if made and made != here and name not in seen:
                 seen.add(name)
                 yield f"{name} {made} ({f'{here} is' if here else 'none is'} installed)"
 
 
-def _installed(name: str) -> str | None:
+def installed(name: str) -> str | None:
+    """Return the version of a package, by the name that imports it; None where it is not there."""
     try:
-        return version(name)
+        return version(_DISTRIBUTIONS.get(name, name))
     except PackageNotFoundError:
         return None

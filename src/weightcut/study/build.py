@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +14,7 @@ from weightcut.data import training_text
 from weightcut.data.blocks import token_blocks
 from weightcut.data.corpus import corpus_digest, documents
 from weightcut.engines.engine import Engine
+from weightcut.engines.versions import installed
 from weightcut.models.tokenizer import load_tokenizer
 from weightcut.records import (
     Artifact,
@@ -111,10 +111,7 @@ def _read(method: Method) -> dict[str, str]:
 
 def package_version(name: str) -> str | None:
     """Return the version of an installed package, None where it is not installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+    return installed(name)
 
 
 def _make(
