@@ -86,8 +86,16 @@ STUDIES: dict[str, dict[str, tuple[str, str]]] = {
 # cannot tell apart near these. Bytes or seconds times an amount; see `study/work.py`.
 EXPECTED: dict[tuple[str, str], dict[str, float]] = {
     ("engine", "memory"): {
-        "base": 4e8, "stored": 0.2, "resident": 1.0, "cache": 1.0, "batch": 4.0, "windows": 3.0,
-        "activations": 8.0,
+        "base": 4e8, "stored": 0.2, "resident": 1.0, "buffers": 0.5, "blocks": 0.5,
+        "scoring": 1.5e8, "batch": 4.0, "windows": 3.0, "activations": 8.0,
+    },
+    ("engine transformers", "memory"): {
+        "base": 6e8, "stored": 0.1, "resident": 1.0, "buffers": 1.0, "scoring": 1.5e8,
+        "batch": 4.0, "windows": 3.0, "activations": 8.0,
+    },
+    ("engine openvino", "memory"): {
+        "base": 3.5e8, "stored": 0.5, "resident": 1.0, "blocks": 1.0, "scoring": 1.5e8,
+        "batch": 4.0, "windows": 3.0, "activations": 8.0,
     },
     ("engine", "seconds"): {
         "start": 0.8, "opening": 20.0, "prompts": 2.5, "tokens": 3.0, "weights": 1.5,
@@ -317,7 +325,8 @@ def _solve(
 
 
 def _expected(part: str, amount: str, what: str) -> float:
-    return EXPECTED.get((part.partition(" ")[0], what), {}).get(amount, 0.0)
+    known = EXPECTED.get((part, what)) or EXPECTED.get((part.partition(" ")[0], what), {})
+    return known.get(amount, 0.0)
 
 
 def _sum(shares: dict[str, float], amounts: Any) -> float:

@@ -77,4 +77,5 @@ def _note(cell: PlannedCell) -> str:
     """Return what else there is to say of a cell."""
     if cell.skip:
         return f"{'refused' if cell.refused else 'skipped'}: {cell.skip}"
-    return "; ".join(filter(None, ("made before" if cell.cached else "", cell.note)))
+    note = cell.note if cell.key.stage == "build" else ""  # once for a variant
+    return "; ".join(filter(None, ("made before" if cell.cached else "", note)))

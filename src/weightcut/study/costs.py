@@ -74,7 +74,7 @@ def engine_says(cost: Cost) -> OwnWord:
         memory={
             "base": float(cost.base_memory),
             "resident": cost.weights_copies,
-            "cache": 1.0,
+            "buffers": 1.0,
             "batch": 1.0,
             "windows": 2.0,
         },
@@ -83,13 +83,12 @@ def engine_says(cost: Cost) -> OwnWord:
 
 def method_says(needs: Requirements) -> OwnWord:
     """Return a method's own requirements as shares of this project's units."""
-    weight = 2.0
     return OwnWord(
         seconds={
             "start": needs.base_seconds / REFERENCE.start,
-            "weights": needs.seconds_per_weight * REFERENCE.read / weight,
+            "products": needs.seconds_per_weight * REFERENCE.gemm / 2,
         },
-        memory={"base": float(needs.base_memory), "weights": needs.memory_per_weight / weight},
+        memory={"base": float(needs.base_memory), "weights": needs.memory_per_weight / 2},
     )
 
 

@@ -19,7 +19,7 @@ from weightcut.study.build import open_engine
 from weightcut.study.costs import Load
 from weightcut.study.prompts import task_requests
 from weightcut.study.work import Amounts, Asked, Model, Weights
-from weightcut.study.worker import open_task
+from weightcut.study.worker import lacks, open_task
 
 ANSWER = 160.0  # tokens of an answer if there were no limit: the mean of the bundled model's
 PROMPT = 160.0  # tokens of a timed prompt where the study has no task with prompts
@@ -99,7 +99,7 @@ class Predictor:
                 work.memory_of_windows(task.length, model),
                 kept if key.variant == self.spec.baseline else 0,
             )
-        asked = self._asked[key.task]
+        asked = self._asked(key.task, task.max_new_tokens)
         return loads(
             engine,
             methods,
@@ -122,45 +122,52 @@ class Predictor:
     def _profile(self, engine: Engine, methods: Sequence[Method], model: Model, slots: int) -> Work:
         spec = self.spec.profile
         assert spec is not None  # or there were no such cell
-        asked = next(iter(self._asked.values()), None)
-        prompt = asked.prompts / asked.answers if asked and asked.answers else PROMPT
+        offered = next(iter(self._prompts.values()), None) or (int(PROMPT),)
+        step = max(1, len(offered) // (spec.prompts + 1))
+        timed = offered[::step][: spec.prompts + 1]  # as `prompts.profile_requests` picks them
+        prompt, new = sum(timed) / len(timed), spec.new_tokens
         many = max((slots if spec.load else 1, *spec.concurrency))
-        longest = int((asked.longest - asked.limit if asked else prompt) + spec.new_tokens)
+        asked = Asked(many, many * prompt, many * new, new, max(timed) + new)
         return loads(
             engine,
             methods,
             work.time_of_profile(spec, prompt, slots, model),
-            work.memory_of_answers(Asked(many, 0, 0, 0, longest), slots, model),
+            work.memory_of_answers(asked, min(many, slots), model),
             0,
         )
 
     def with_spec(self, spec: StudySpec) -> Predictor:
         """Return a predictor of another study on the same model, with none of it built."""
         other = replace(self, spec=spec, made={})
-        if spec.tasks == self.spec.tasks and "_asked" in vars(self):
-            vars(other)["_asked"] = self._asked  # the prompts are the same
+        if spec.tasks == self.spec.tasks and "_prompts" in vars(self):
+            vars(other)["_prompts"] = self._prompts
         return other
 
     @cached_property
-    def _asked(self) -> dict[str, Asked]:
-        """What each task with prompts asks for, in tokens of this model."""
+    def _prompts(self) -> dict[str, tuple[int, ...]]:
+        """The lengths of the prompts of each task that has some, in tokens of this model."""
         tokenizer = load_tokenizer(self.checkpoint.path)
-        found = {}
-        for named in self.spec.tasks:
-            task = open_task(named)
-            if task.mode == "generation":
-                requests = task_requests(task, tokenizer, self.spec.seed)
-                prompts = [len(request.prompt_ids) for request in requests]
-                limit = task.max_new_tokens
-                found[named.kind] = Asked(
-                    answers=len(prompts),
-                    prompts=sum(prompts),
-                    # Lengths fall off exponentially, and are cut at the limit.
-                    tokens=len(prompts) * ANSWER * -math.expm1(-limit / ANSWER),
-                    limit=limit,
-                    longest=max(prompts, default=0) + limit,
-                )
-        return found
+        tasks = {named.kind: open_task(named) for named in self.spec.tasks}
+        return {
+            kind: tuple(
+                len(request.prompt_ids)
+                for request in task_requests(task, tokenizer, self.spec.seed)
+            )
+            for kind, task in tasks.items()
+            if task.mode == "generation" and not lacks(task)
+        }
+
+    def _asked(self, kind: str, limit: int) -> Asked:
+        prompts = self._prompts[kind]
+        return Asked(
+            answers=len(prompts),
+            prompts=sum(prompts),
+            # Lengths fall off exponentially, and are cut at the limit.
+            tokens=len(prompts) * ANSWER * -math.expm1(-limit / ANSWER),
+            limit=limit,
+            longest=max(prompts, default=0) + limit,
+            scored=True,
+        )
 
     def _left(self, methods: Sequence[Method]) -> Shape:
         """Return the shape after these steps."""

@@ -25,7 +25,7 @@ class Asked(NamedTuple):
     """What an engine is asked for.
 
     prompts, tokens: tokens of all prompts and of all answers together. limit: tokens that an answer
-    may have. longest: tokens of the longest sequence.
+    may have. longest: tokens of the longest sequence. scored: whether answers are scored beside.
     """
 
     answers: int
@@ -33,6 +33,7 @@ class Asked(NamedTuple):
     tokens: float
     limit: int
     longest: int
+    scored: bool = False
 
 
 class Weights(NamedTuple):
@@ -101,8 +102,13 @@ def memory_of_answers(asked: Asked, slots: int, model: Model) -> dict[str, float
     """Return what is in memory while `slots` requests are answered at a time."""
     shape = model.shape
     slots = max(1, min(slots, asked.answers))
+    mean = asked.prompts / max(1, asked.answers) + asked.limit
+    # Buffers that others enter as some end are made a quarter longer than the longest.
+    room = asked.longest * (1.25 if asked.answers > slots else 1.0)
     return _held(model) | {
-        "cache": float(slots * asked.longest * shape.cache * _WIDE),
+        "buffers": slots * room * shape.cache * _WIDE,
+        "blocks": slots * mean * shape.cache * _WIDE,
+        "scoring": 1.0 if asked.scored else 0.0,
         "batch": float(slots * shape.vocabulary * _FLOAT),
         "activations": float(asked.longest * shape.hidden * _WIDE),
     }
@@ -118,6 +124,7 @@ def time_of_method(needs: Requirements, shape: Shape, at: Speed, first: bool) ->
     return {
         "start": at.start if first else 0.0,
         "weights": shape.parameters * _WIDE / at.read,
+        "products": 2.0 * shape.parameters / at.gemm,
         "calibrated": shape.inner * _WIDE / at.read if needs.tokens else 0.0,
         "tokens": 2.0 * shape.parameters * needs.tokens * needs.passes / at.gemm,
     }

@@ -44,9 +44,19 @@ def test_more_answers_are_never_less_work(
     for name, amount in few.items():
         assert 0 <= amount <= many[name] * (1 + 1e-9) or name in ("steps", "weights", "unpacking")
     held = work.memory_of_answers(asked(answers, tokens, 256), slots, MODEL)
-    assert held["cache"] <= work.memory_of_answers(asked(answers + more), slots + 1, MODEL)[
-        "cache"
-    ] * (306 / 82)
+    more_held = work.memory_of_answers(asked(answers + more, tokens, 256), slots, MODEL)
+    assert all(amount <= more_held[name] for name, amount in held.items())
+
+
+def test_buffers_are_for_the_longest_and_blocks_for_what_is_there() -> None:
+    uneven = Asked(4, 4 * 50.0, 80.0, limit=32, longest=332)
+    whole = work.memory_of_answers(uneven, 4, MODEL)
+    assert whole["buffers"] == 4 * 332 * 64 * 2
+    assert whole["blocks"] == 4 * 82 * 64 * 2
+    in_turns = work.memory_of_answers(uneven, 2, MODEL)
+    assert in_turns["buffers"] == 2 * 332 * 1.25 * 64 * 2
+    assert whole["scoring"] == 0
+    assert work.memory_of_answers(uneven._replace(scored=True), 4, MODEL)["scoring"] == 1
 
 
 def test_answered_one_by_one_every_token_reads_the_weights() -> None:
