@@ -190,9 +190,9 @@ def main() -> None:
         if "apgr" in wanted:
             found[f"apgr {size:g}"] = apgr(table, size)
         if "promise" in wanted:
-            found[f"promise mmlu {size:g}"] = promise(table, *many)
+            found[f"promise mmlu {size:g} {options.policy}"] = promise(table, *many)
         if "made-up" in wanted:
-            found[f"promise made-up {size:g}"] = promise(made_up(), *many)
+            found[f"promise made-up {size:g} {options.policy}"] = promise(made_up(), *many)
     here = machine()
     where = {
         "date": f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",

@@ -81,14 +81,17 @@ class Embedding:
     def _parts(self) -> tuple[Any, Any]:
         try:
             import transformers
+
+            from weightcut.models.causal_lm import quiet_transformers
         except ImportError as error:
             raise missing_extra("transformers", "transformers") from error
         here: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, **here)
-            model = transformers.AutoModel.from_pretrained(
-                self.folder, use_safetensors=True, **here
-            )
+            with quiet_transformers():
+                tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, **here)
+                model = transformers.AutoModel.from_pretrained(
+                    self.folder, use_safetensors=True, **here
+                )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             said = " ".join(str(error).split())[:300]
             raise BrokenInput(f"cannot be loaded ({said})", place=str(self.folder)) from error
