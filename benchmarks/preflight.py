@@ -44,7 +44,7 @@ from weightcut.records import CellKey
 from weightcut.store.run_store import RunStore
 from weightcut.study import costs
 from weightcut.study.build import artifact_key, fitted
-from weightcut.study.predict import Predictor, Work
+from weightcut.study.predict import Prediction, Predictor, Work
 
 COSTS = Path(costs.__file__).with_name("costs.yaml")
 ROOT = Path(__file__).parent.parent
@@ -155,8 +155,11 @@ def main() -> None:
         fit(rows)
     else:
         lines = [f"Costs: {costs.table().measured}.\n"]
-        lines += show("Cells that the costs were fitted on", rows)
-        lines += show("Cells of other models", read(chosen.held_out, chosen.loaded_held_out))
+        title = "Each variant by the costs of all others"
+        lines += show(title, [*crossed(rows)])
+        others = read(chosen.held_out, chosen.loaded_held_out)
+        lines += show("Models that nothing was fitted on", [*_predicted(others)])
+        lines += show("The cells that the costs were fitted on", [*_predicted(rows)])
         text = "\n".join(lines)
         print(text)
         if chosen.write:
@@ -243,7 +246,17 @@ def _rows(run: Path, loaded: bool) -> Iterator[Row]:
 
 
 def fit(rows: Sequence[Row]) -> None:
-    """Write costs.yaml; methods that train stay with their own word, which knows their steps."""
+    """Write costs.yaml."""
+    here = probe.machine()
+    told = f"{datetime.now(UTC):%Y-%m-%d}, {here['cpu']}, {here['cores']} cores"
+    head = "# What work costs, measured: `python benchmarks/preflight.py fit` writes this file.\n"
+    text = yaml.safe_dump({"measured": told, "parts": fitted_parts(rows)}, sort_keys=True)
+    COSTS.write_text(head + text)
+    print(f"{len(rows)} cells: {COSTS.name}", file=sys.stderr)
+
+
+def fitted_parts(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the shares of every part; methods that train stay with their own word."""
     rows = [row for row in rows if not any(_trains(load.part) for load in row.work.time)]
     clock = _clock_per_cpu(rows)
     times = [
@@ -265,16 +278,28 @@ def fit(rows: Sequence[Row]) -> None:
             for row in rows
         ]
         phase = [int(np.argmax(one)) for one in sums]
-    here = probe.machine()
-    parts = {
+    return {
         part: {"seconds": seconds.get(part, {}), "memory": memory.get(part, {})}
         for part in sorted({*seconds, *memory} - {"worker"})
     }
-    told = f"{datetime.now(UTC):%Y-%m-%d}, {here['cpu']}, {here['cores']} cores"
-    head = "# What work costs, measured: `python benchmarks/preflight.py fit` writes this file.\n"
-    text = yaml.safe_dump({"measured": told, "parts": parts}, sort_keys=True)
-    COSTS.write_text(head + text)
-    print(f"{len(rows)} cells fitted: {COSTS.name}", file=sys.stderr)
+
+
+def crossed(rows: Sequence[Row]) -> Iterator[tuple[Row, Prediction]]:
+    """Yield each cell with its prediction by costs that were fitted on all other variants."""
+    kept = costs.table
+    try:
+        for name in dict.fromkeys((row.run, row.cell.partition("/")[0]) for row in rows):
+            mine = [row for row in rows if (row.run, row.cell.partition("/")[0]) == name]
+            parts = fitted_parts([row for row in rows if row not in mine])
+            table = type(kept()).model_validate({"measured": "", "parts": parts})
+            costs.table = lambda table=table: table  # type: ignore[assignment, misc]
+            yield from ((row, row.work.prediction()) for row in mine)
+    finally:
+        costs.table = kept
+
+
+def _predicted(rows: Sequence[Row]) -> Iterator[tuple[Row, Prediction]]:
+    yield from ((row, row.work.prediction()) for row in rows)
 
 
 def _trains(part: str) -> bool:
@@ -333,13 +358,12 @@ def _sum(shares: dict[str, float], amounts: Any) -> float:
     return sum(shares.get(name, 0.0) * value for name, value in amounts.items())
 
 
-def show(title: str, rows: Sequence[Row]) -> list[str]:
+def show(title: str, rows: Sequence[tuple[Row, Prediction]]) -> list[str]:
     """Return the lines of a table of cells with their errors, and their medians."""
     if not rows:
         return []
     times, memories, cells = [], [], []
-    for row in rows:
-        made = row.work.prediction()
+    for row, made in rows:
         late, fat = made.seconds / row.seconds - 1, made.memory / row.memory - 1
         times += [] if row.loaded else [abs(late)]
         memories.append(abs(fat))
