@@ -134,8 +134,10 @@ def validation(text: Windows) -> Callable[[Any], dict[str, float]]:
 def with_adapters(model: Any, settings: AdapterSettings, source: Path) -> Any:
     """Return the model with fresh adapters, which alone are trained."""
     import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers.pytorch_utils import Conv1D
+
+    with quiet_transformers():
+        from peft import LoraConfig, get_peft_model
+        from transformers.pytorch_utils import Conv1D
 
     named = settings.target_modules.split()
     targets: str | list[str] = "all-linear" if named == ["all-linear"] else named
@@ -173,11 +175,11 @@ def merge(source: Path, adapter: Path) -> Any:
 
     The sum is made in float32: in bfloat16 most of a small update would be rounded away twice.
     """
-    from peft import PeftModel
-
     model = load_causal_lm(source)
     stored = model.dtype
     with quiet_transformers():
+        from peft import PeftModel
+
         merged = PeftModel.from_pretrained(model.float(), adapter).merge_and_unload(safe_merge=True)
     return merged.to(stored).eval()
 

@@ -79,9 +79,9 @@ class QLoRA(adapters.AdapterSettings):
 
     def _base(self, source: Path) -> Any:
         """Return the quantized model, ready to be trained through."""
-        from peft import prepare_model_for_kbit_training
-
         with quiet_transformers():
+            from peft import prepare_model_for_kbit_training
+
             return prepare_model_for_kbit_training(
                 self._quantized(source),
                 use_gradient_checkpointing=self.gradient_checkpointing,

@@ -31,7 +31,8 @@ def load_adapted_lm(folder: Path, dtype: str, device: str) -> Any:
     """
     read_header(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else _lacks(folder)
     try:
-        from peft import PeftModel
+        with quiet_transformers():
+            from peft import PeftModel
     except ImportError as error:
         raise missing_extra("peft", "train") from error
     import torch

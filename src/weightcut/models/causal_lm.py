@@ -97,10 +97,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 def quiet_transformers() -> Iterator[None]:
     """Keep transformers' progress bars and advice off the terminal; its errors still show.
 
-    So too torchao's notes on kernels that this machine lacks, which it writes when transformers
-    imports it.
+    So too the notes of torchao and bitsandbytes on kernels that this machine lacks, which they
+    write when they are imported.
     """
-    for noisy in ("torchao", "torch.utils._pytree"):
+    for noisy in ("torchao", "torch.utils._pytree", "bitsandbytes"):
         getLogger(noisy).setLevel(ERROR)
     from transformers.utils import logging
 
