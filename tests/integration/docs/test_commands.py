@@ -34,6 +34,7 @@ NOT_RUN = {
     "dashboard": "does not end by itself",
     "serve": "does not end by itself; test_tutorial.py serves",
     "export": "needs an MLflow server",
+    "report runs/quickstart --prices": "the same as with its options in another order",
     "models pull": "may need a network",
     "doctor --model smollm2-135m": "needs the bundled model",
     "doctor --model path/to/folder": "needs real weights",
