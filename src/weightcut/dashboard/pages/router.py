@@ -139,7 +139,9 @@ def _with(router: Router, offer: Offer) -> Router:
 
 def _threshold(router: Router, offer: Offer) -> str:
     finite = [t for t in _with(router, offer).thresholds.values() if math.isfinite(t)]
-    return text.score(finite[0]) if finite else "none: all to the full model"
+    if not finite:
+        return "none: all to the full model"
+    return text.score(finite[0]) if finite[0] > 0 else "0: every prompt passes"
 
 
 def _line(router: Router, offer: Offer) -> list[str]:

@@ -47,9 +47,9 @@ def show(run: Path | None, place: Path) -> None:  # noqa: ARG001
                 lambda width, of=reading: charts.training(curves, of, width),  # type: ignore[misc]
                 source=(found, tuple(picked)),
             )
-    for one in made:
-        if one.missing:
-            page.say(f"{one.title}: {one.missing}", "quiet")
+    missing = [one.title.lower() for one in made if one.missing]
+    if missing:
+        page.say(f"Not recorded step by step: {', '.join(missing)}.", "quiet")
     page.section("Figures")
     lines = [row(one) for one in shown]
     page.rows(HEADINGS, lines, right=range(1, len(HEADINGS)))
