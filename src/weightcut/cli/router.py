@@ -200,7 +200,8 @@ def _show(result: dict[str, Any]) -> None:
         title_justify="left",
     )
     for heading in HEADINGS:
-        shown.add_column(heading, justify="left" if heading == HEADINGS[0] else "right")
+        first = heading == HEADINGS[0]
+        shown.add_column(heading, justify="left" if first else "right", no_wrap=first)
     for row in table_rows(result):
         shown.add_row(*row)
     console.print(shown)
