@@ -85,7 +85,7 @@ def test_the_bundled_model_survives(
 
     whole, small = made(""), made(recipe)
     assert whole.proofs[f"export-{extra}"].kl < 5e-3
-    assert small.bytes < 0.62 * checkpoint.bytes
+    assert small.bytes < 0.75 * checkpoint.bytes
     before = perplexity(engine, whole, checkpoint.path)
     here = perplexity(engine, small, checkpoint.path)
     assert here < worse * before

@@ -68,22 +68,20 @@ def parts() -> tuple[Part, ...]:
 
 def part(kind: Literal["method", "engine"], name: str, declared: Any) -> Part:
     """Return what a registered class declares; a method with its default settings."""
-    if kind == "engine":
-        return Part(
-            kind=kind,
-            name=name,
-            packages=declared.packages,
-            extra=declared.extra,
-            gpu_only=getattr(declared, "gpu", False),
-        )
-    return part_of(kind, declared(), name)
+    return part_of(kind, declared if kind == "engine" else declared(), name)
 
 
 def part_of(kind: Literal["method", "engine"], made: Any, name: str = "") -> Part:
     """Return what an engine or a method declares, a method with the settings that it has."""
     if kind == "engine":
         name = name or str(getattr(made, "kind", made))
-        return Part(kind=kind, name=name, packages=made.packages, extra=made.extra)
+        return Part(
+            kind=kind,
+            name=name,
+            packages=made.packages,
+            extra=made.extra,
+            gpu_only=getattr(made, "gpu", False),
+        )
     needs = made.requirements()
     return Part(
         kind=kind,
@@ -176,10 +174,10 @@ def _seen(part: Part, device: Device) -> list[Finding]:
     if part.broken:
         return [Finding(verdict="not-here", reason=part.broken)]
     found = []
-    if missing := fits.missing_package(part.packages, part.extra):
-        found.append(Finding(verdict="not-here", reason=missing))
     if part.gpu_only and device.kind == "cpu":
         found.append(Finding(verdict="not-here", reason=fits.NEEDS_GPU))
+    if missing := fits.missing_package(part.packages, part.extra):
+        found.append(Finding(verdict="not-here", reason=missing))
     if device.kind == "gpu" and device.capability is None:
         reason = "the driver does not tell its compute capability, so little can be said"
         found.append(Finding(verdict="works", reason=reason))
