@@ -73,6 +73,20 @@ def write_run(
     return folder
 
 
+def with_real_names(study: Study) -> Study:
+    """Return the study with the names that HumanEval's samples have, so that prompts are found."""
+    observations = {
+        key: [
+            one.model_copy(update={"sample": f"{int(one.sample.partition('/')[2]):03}"})
+            if one.sample.startswith("HumanEval/")
+            else one
+            for one in rows
+        ]
+        for key, rows in study.observations.items()
+    }
+    return study._replace(observations=observations)
+
+
 def with_curve(cell: Cell, curve: Any = None) -> Cell:
     """Return the distilled variant's build with a training curve."""
     if cell.key.stage != "build" or not cell.key.variant.startswith("distilled"):

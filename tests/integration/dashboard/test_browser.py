@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.dashboard_runs import hostile_study, small_study, with_curve, write_run
+from tests.dashboard_runs import hostile_study, small_study, with_curve, with_real_names, write_run
 from tests.scripted_models import humaneval_model, scripted_study
 
 from weightcut.dashboard import jobs, runs
@@ -52,7 +52,7 @@ class Server:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("runs")
     write_run(place / "hostile", hostile_study(), with_curve)
-    write_run(place / "example", small_study(samples=64), with_curve)
+    write_run(place / "example", with_real_names(small_study(samples=64)), with_curve)
     return place
 
 
@@ -189,7 +189,7 @@ def test_flips_and_pages_of_samples(tab: Any, server: Server) -> None:
     number.press("Enter")
     tab.get_by_text("The 4 samples of this page").wait_for()
     search = tab.get_by_label("Name contains")
-    search.fill("HumanEval/11")
+    search.fill("011")
     search.press("Enter")
     tab.get_by_text("Sample (1 found)").wait_for()
     _settled(tab)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -32,18 +33,15 @@ def show(run: Path | None, place: Path) -> None:
         "Part", [watch, new], default=new if run is None else watch,
         label_visibility="collapsed", key="run-part", required=True,
     )  # fmt: skip
-    if shown == new:
-        _new(_parent(place))
+    if shown == new and run == place:
+        page.say("This dashboard shows one run. To start others, open the folder around it:")
+        page.say(f"weightcut dashboard {shlex.quote(str(place.parent))}")
+    elif shown == new:
+        _new(place)
     elif run is None:
         page.say("There is no run yet.", "quiet")
     else:
         _watch(run)
-
-
-def _parent(place: Path) -> Path:
-    """Return where new runs go: beside the run, where only one is shown."""
-    inside = next(iter(runs.find_runs(place).values()), None)
-    return place.parent if inside == place else place
 
 
 def _new(place: Path) -> None:
