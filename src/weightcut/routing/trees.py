@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -76,9 +77,16 @@ class Grove:
         """Return every variant's expected quality."""
         row, node = one.dense, self.roots
         for _ in range(self.depth):
-            below = row.take(self.feature.take(node)) <= self.threshold.take(node)
-            node = np.where(below, self.left.take(node), self.right.take(node))
+            reached = self._packed.take(node, axis=0)
+            below = row.take(reached[:, 0]) <= reached[:, 1].view(np.float32)
+            node = np.where(below, reached[:, 2], reached[:, 3])
         return np.asarray(self.base + self.value.take(node, axis=0).sum(0), np.float64)
+
+    @cached_property
+    def _packed(self) -> npt.NDArray[np.int32]:
+        """Each node's feature, threshold (its bits), left and right: one line of the cache."""
+        columns = (self.feature, self.threshold.view(np.int32), self.left, self.right)
+        return np.ascontiguousarray(np.column_stack(columns))
 
     def predict_many(self, encoded: Encoded) -> Floats:
         """Return the same for many prompts."""
