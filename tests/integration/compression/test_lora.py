@@ -16,6 +16,7 @@ import pytest
 import torch
 from tests.families import make_family
 from tests.integration.compression.hf_steps import context, empty, load, logits, one_thread
+from tests.integration.compression.test_distill import pair
 
 from weightcut.compression.distill import Distill
 from weightcut.compression.lora import LoRA
@@ -173,26 +174,28 @@ def test_two_processes_have_the_losses_of_one(
 ) -> None:
     if config.startswith("zero") and find_spec("deepspeed") is None:
         pytest.skip('deepspeed is not installed: pip install "weightcut[deepspeed]"')
-    source = make_family("llama-tied", tmp_path / "source")
+    teacher, student = pair(tmp_path)
     method: Any = {"lora": LoRA, "distill": Distill}[kind]
-    settings = {**SMALL, "steps": 6, "batch_size": 4, "learning_rate": 1e-3}
+    settings = {**SMALL, "steps": 6, "batch_size": 4}
     if kind == "distill":
-        settings.pop("rank")
+        settings = {k: v for k, v in settings.items() if k != "rank"} | {"learning_rate": 1e-3}
     found = []
     for name in ("", config):
         monkeypatch.setenv("WEIGHTCUT_ACCELERATE", name)
-        made = context(source, tmp_path / f"scratch-{name}")
-        method.model_validate(settings).compress(source, empty(tmp_path / f"out-{name}"), made)
+        made = context(teacher, tmp_path / f"scratch-{name}")
+        method.model_validate(settings).compress(student, empty(tmp_path / f"out-{name}"), made)
         found.append(made.record)
     alone, both = found
     assert (alone["processes"], both["processes"]) == (1, 2)
-    assert losses(both) == pytest.approx(losses(alone), rel=0.05, abs=2e-3)
+    assert losses(both) == pytest.approx(losses(alone), rel=0.02)
+    loss, same = (record["validation_after"]["loss"] for record in found)
+    assert same == pytest.approx(loss, rel=0.02)
     assert both["trainable_parameters"] == alone["trainable_parameters"]
     assert both["total_parameters"] == alone["total_parameters"]
     ours, theirs, plain = (
-        logits(load(p)) for p in (tmp_path / f"out-{config}", tmp_path / "out-", source)
+        logits(load(p)) for p in (tmp_path / f"out-{config}", tmp_path / "out-", student)
     )
-    assert float((ours - theirs).norm()) < 0.5 * float((theirs - plain).norm())
+    assert float((ours - theirs).norm()) < float((theirs - plain).norm())
 
 
 def test_bad_ways_to_launch_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
