@@ -44,7 +44,7 @@ class Index:
 
 def spec(folder: Path) -> StudySpec:
     """Return the study of a run."""
-    return _spec(folder, runs.revision(folder)[:1])
+    return _spec(folder, runs.revision(folder))
 
 
 @lru_cache(maxsize=32)
@@ -184,24 +184,26 @@ def shown(observation: Observation | None, field: str = "text") -> str:
 
 
 Piece = tuple[str, bool]
-_LONGEST = 20_000
+_MOST = 400_000  # pairs of lines, or of words in a line, that are matched; it takes their square
 
 
 def differences(old: str, new: str) -> list[list[Piece]]:
     """Return the lines of `new` as pieces, each with whether it differs from `old`.
 
-    Lines are matched first, then the words of lines that were replaced; very long texts by lines
-    alone.
+    Lines are matched first, then the words of lines that were replaced; those of very long texts
+    by their place alone.
     """
     before, after = old.splitlines(), new.splitlines()
-    fine = len(old) + len(new) <= _LONGEST
+    if len(before) * len(after) > _MOST:
+        known = [*before, *[None] * len(after)]
+        return [[(line, line != was)] for line, was in zip(after, known, strict=False)]
     lines: list[list[Piece]] = []
     matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
     for kind, i1, i2, j1, j2 in matcher.get_opcodes():
         for offset, line in enumerate(after[j1:j2]):
             if kind == "equal":
                 lines.append([(line, False)])
-            elif kind == "replace" and fine and offset < i2 - i1:
+            elif kind == "replace" and offset < i2 - i1:
                 lines.append(_words(before[i1 + offset], line))
             else:
                 lines.append([(line, True)])
@@ -210,6 +212,8 @@ def differences(old: str, new: str) -> list[list[Piece]]:
 
 def _words(old: str, new: str) -> list[Piece]:
     before, after = _split(old), _split(new)
+    if len(before) * len(after) > _MOST:
+        return [(new, True)]
     pieces: list[Piece] = []
     matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
     for kind, _, _, j1, j2 in matcher.get_opcodes():

@@ -97,6 +97,13 @@ def test_equal_texts_do_not_differ(text: str) -> None:
     assert not any(differs for line in answers.differences(text, text) for _, differs in line)
 
 
+@pytest.mark.parametrize("piece", ["a\n", "a ", "(", "ab\ncd "])
+def test_very_long_answers_are_matched_by_their_place(piece: str) -> None:
+    old, new = 20_000 * piece, 19_000 * piece + "x"
+    lines = answers.differences(old, new)
+    assert ["".join(one for one, _ in line) for line in lines] == new.splitlines()
+
+
 def test_differing_words_are_marked() -> None:
     lines = answers.differences("return a + b", "return a - b")
     assert [piece for piece, differs in lines[0] if differs] == ["-"]
