@@ -147,13 +147,13 @@ def _answered(
         )
     fill = tokenizer.stop_ids[0] if tokenizer.stop_ids else 0
     chosen = [packed[block * len(packed) // blocks] for block in range(blocks)]
-    ids = np.full((blocks, length), fill, dtype=np.int64)
+    rows_of_ids = np.full((blocks, length), fill, dtype=np.int64)
     counted = np.zeros((blocks, length), dtype=np.bool_)
     sizes = np.empty(blocks, dtype=np.int64)
     for at, (tokens, scored) in enumerate(chosen):
-        ids[at, : len(tokens)], counted[at, : len(scored)] = tokens, scored
+        rows_of_ids[at, : len(tokens)], counted[at, : len(scored)] = tokens, scored
         sizes[at] = len(tokenizer.decode(tokens[1:]).encode())
-    return TokenBlocks(ids=ids, text_bytes=sizes, source=source, scored=counted)
+    return TokenBlocks(ids=rows_of_ids, text_bytes=sizes, source=source, scored=counted)
 
 
 def _framed(row: Row, tokenizer: Tokenizer) -> tuple[list[int], list[int]]:

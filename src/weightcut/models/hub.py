@@ -118,7 +118,7 @@ def dataset_files(reference: HubReference, endings: Sequence[str], most_bytes: i
     import huggingface_hub
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    of = {"repo_type": "dataset", "revision": reference.revision}
+    of: dict[str, Any] = {"repo_type": "dataset", "revision": reference.revision}
 
     def chosen(names: list[str]) -> list[str]:
         fitting = sorted(name for name in names if name.lower().endswith(tuple(endings)))

@@ -93,11 +93,7 @@ def ranks(results: Results) -> Iterator[str]:
 
 def record(variant: VariantResult) -> Mapping[str, Any]:
     """Return what the last step that trained a variant has recorded, nothing where none did."""
-    for step in reversed(variant.recipe):
-        found = variant.details.get(str(step.get("kind")))
-        if isinstance(found, Mapping) and "trainable_parameters" in found:
-            return found
-    return {}
+    return _last(variant)[1]
 
 
 def kind(variant: VariantResult) -> str:
@@ -115,12 +111,18 @@ def perplexity(variant: VariantResult) -> float | None:
 
 
 def _step(variant: VariantResult) -> Mapping[str, Any]:
-    """Return the last step of the recipe that trained, its settings at their defaults left out."""
+    """Return the settings of the last step that trained, and its rank where that is the default."""
+    step, found = _last(variant)
+    return {"rank": found.get("rank"), **step}
+
+
+def _last(variant: VariantResult) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the last step that trained and its record, nothing of both where none did."""
     for step in reversed(variant.recipe):
         found = variant.details.get(str(step.get("kind")))
-        if isinstance(found, Mapping) and "trainable_parameters" in found:
-            return {"rank": found.get("rank")} | step
-    return {}
+        if isinstance(found, dict) and "trainable_parameters" in found:
+            return step, found
+    return {}, {}
 
 
 def _held_out(variant: VariantResult, key: str) -> float | None:
