@@ -55,6 +55,7 @@ def ways(source: Format, only: Iterable[str] = ()) -> tuple[Way, ...]:
                 continue
             method = recipe.build(Step(kind=kind))
             if method.bits is None or method.bits >= WIDE or method.trains:
+                reasons[kind] = "it does not quantize" if not method.trains else "it trains"
                 continue
             judged = verdicts.best(verdicts.part_of("method", method), here)
             if judged.verdict == "not-here":

@@ -86,6 +86,7 @@ class Search:
 
     def run(self) -> Tuned:
         """Search until the budget's share is spent or nothing new is left, then measure."""
+        self._spec("final", self.tasks, {})  # a task that is not known is told before any work
         self.folder.mkdir(parents=True, exist_ok=True)
         study = self._optuna()
         clock = _Clock(study, self.budget)

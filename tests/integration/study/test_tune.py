@@ -77,6 +77,14 @@ def test_without_time_the_baseline_alone_is_measured_and_nothing_wins(tmp_path: 
     assert found.artifact is None
 
 
+def test_an_unknown_task_is_told_before_any_work(tmp_path: Path) -> None:
+    search = _search(tmp_path / "out", humaneval_model(tmp_path / "model"))
+    search.tasks = [{"name": "humanevil"}]
+    with pytest.raises(UsageError, match="did you mean 'humaneval'"):
+        search.run()
+    assert not (tmp_path / "out").exists()
+
+
 def test_settings_come_from_the_method_itself() -> None:
     assert choices("int4")["ratio"] == (0.25, 0.5, 0.75, 1.0)
     assert choices("int4")["mode"] == ("asym", "sym")
@@ -92,5 +100,5 @@ def test_only_what_runs_here_and_opens_here_is_searched() -> None:
     assert {way.kind for way in ways("hf", ["int4"])} == {"int4"}
     with pytest.raises(UsageError, match="did you mean 'int4'"):
         ways("hf", ["imt4"])
-    with pytest.raises(UsageError, match="nothing to search"):
+    with pytest.raises(UsageError, match=r"nothing to search .distill: it trains"):
         ways("hf", ["distill"])
