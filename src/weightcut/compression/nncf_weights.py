@@ -60,7 +60,7 @@ def compress_weights(source: Path, out: Path, record: dict[str, Any], **settings
     with _quiet():
         try:
             graph = nncf.compress_weights(graph, **settings)
-        except (RuntimeError, ValueError, *_refusals()) as error:
+        except _refusals() as error:
             raise NotHere(f"NNCF cannot compress this model: {error}") from error
         save_graph(graph, out)
     copy_beside(source, out)
@@ -71,11 +71,11 @@ def compress_weights(source: Path, out: Path, record: dict[str, Any], **settings
 
 
 def _refusals() -> tuple[type[Exception], ...]:
-    """Return NNCF's own exceptions, which have no base of their own."""
+    """Return what NNCF raises: its own exceptions have no base of their own."""
     from nncf import errors
 
     found = [one for one in vars(errors).values() if isinstance(one, type)]
-    return tuple(one for one in found if issubclass(one, Exception))
+    return (RuntimeError, ValueError, *(one for one in found if issubclass(one, Exception)))
 
 
 def group_size_fallback(group_size: int) -> dict[str, Any]:

@@ -25,7 +25,9 @@ class TorchDynamic(Record):
 
     Activations are rounded to 8 bits as they come, by the range that each batch of them has
     (dynamic-range quantization, as torch.ao.quantization.quantize_dynamic), and multiplied in int8
-    by torch's own kernels for CPUs. Embeddings, norms and the head stay as they are. Written are
+    by torch's own kernels for CPUs. One range for all tokens of a batch: a single outlier widens
+    it for the others, and language models have such outliers; torchao-int8-dynamic has a range for
+    each token and loses far less. Embeddings, norms and the head stay as they are. Written are
     plain codes and scales by name, which are read with `weights_only=True`.
     """
 

@@ -141,15 +141,21 @@ class LlamaCppSession:
 
 def cache_width(header: GGUFFile) -> int:
     """Return how many numbers the cache holds for each token, from the file's metadata."""
-    data = header.metadata
-    kind = data.get("general.architecture")
+    data, kind = header.metadata, header.metadata.get("general.architecture")
     heads = data.get(f"{kind}.attention.head_count") or 1
-    keys = data.get(f"{kind}.attention.head_count_kv") or heads
-    size = data.get(f"{kind}.attention.key_length") or data.get(f"{kind}.embedding_length")
-    layers = data.get(f"{kind}.block_count")
-    if not all(isinstance(n, int) and n > 0 for n in (keys, size, layers)):
-        raise BrokenInput("its metadata lack the sizes of its attention", place=str(header.path))
-    return int(2 * layers * keys * size)
+    sizes = (
+        data.get(f"{kind}.block_count"),
+        data.get(f"{kind}.attention.head_count_kv") or heads,
+        data.get(f"{kind}.attention.key_length") or data.get(f"{kind}.embedding_length"),
+    )
+    width = 2
+    for size in sizes:
+        if not isinstance(size, int) or size < 1:
+            raise BrokenInput(
+                "its metadata lack the sizes of its attention", place=str(header.path)
+            )
+        width *= size
+    return width
 
 
 def weight_types(header: GGUFFile) -> str:

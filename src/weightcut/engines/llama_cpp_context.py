@@ -85,7 +85,8 @@ class LlamaContext:
             last = start + len(piece) == len(ids)
             self._decode(piece, places, [slot] * len(piece), [False] * (len(piece) - 1) + [last])
         self._lengths[slot] = len(ids)
-        return self._logits(1)[0]
+        row: npt.NDArray[np.float32] = self._logits(1)[0]
+        return row
 
     def step(self, slots: Sequence[int], tokens: Sequence[int]) -> npt.NDArray[np.float32]:
         """Add a token to each of these slots; return the logits after it [slots, vocabulary]."""
@@ -142,5 +143,7 @@ class LlamaContext:
     def _logits(self, rows: int) -> npt.NDArray[np.float32]:
         """Return the logits of the last call; they are overwritten by the next one."""
         pointer = self._library.llama_get_logits(self._handle)
-        found: Any = np.ctypeslib.as_array(pointer, shape=(rows * self._model.vocabulary,))
-        return found.reshape(rows, self._model.vocabulary)
+        found: npt.NDArray[np.float32] = np.ctypeslib.as_array(
+            pointer, shape=(rows * self._model.vocabulary,)
+        ).reshape(rows, self._model.vocabulary)
+        return found
