@@ -101,6 +101,8 @@ class _Planner:
             self._sizes(),
         )
         self.limits = (machine.get("memory_available_bytes"), machine.get("disk_free_bytes"))
+        cards = [gpu.get("memory_bytes") for gpu in machine.get("gpus", ())]
+        self.gpu_memory = max((size for size in cards if size), default=None)
         self.made: set[str] = set()
         self.unbuilt: dict[str, str] = {}  # variants that are not built, and why
 
@@ -139,9 +141,12 @@ class _Planner:
     ) -> PlannedCell:
         steps = self.steps[key.variant]
         prediction = self.predictor.work(key, steps, todo).prediction()
-        excess = "" if never or cached else _excess(prediction, *self.limits)
+        engine = self.spec.variant(key.variant).engine
+        memory, disk = self.limits
+        if key.stage != "build" and getattr(open_engine(engine), "gpu", False):
+            memory = self.gpu_memory  # where its weights, keys and values lie
+        excess = "" if never or cached else _excess(prediction, memory, disk)
         if excess:
-            engine = self.spec.variant(key.variant).engine
             excess += nearest_that_fits(self.predictor, engine, steps, *self.limits)
         return PlannedCell(
             key=key,
