@@ -63,7 +63,6 @@ def serve(
         started(address(host, port))
         return child.wait()
     except KeyboardInterrupt:
-        child.wait()
         return 0
     finally:
         if child.poll() is None:

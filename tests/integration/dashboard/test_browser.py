@@ -24,7 +24,7 @@ pytest.importorskip("streamlit", reason="the extra `dashboard` is not installed"
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update"]  # fmt: skip
-LONG_MS = 45_000
+LONG_MS = 120_000
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium to open the pages in")
 MAGIC = {"CSV": b"", "JSON": b"{", "HTML": b"<!doctype html", "PDF": b"%PDF-"}
 
@@ -324,3 +324,13 @@ def test_foreign_pages_cannot_talk_to_the_server(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as one:
         one.sendall(request.encode())
         assert b" 101 " not in one.recv(4096).partition(b"\r\n")[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_command_ends_the_server(folder: Path, number: signal.Signals) -> None:
+    server = Server(folder)
+    server.process.send_signal(number)
+    server.process.communicate(timeout=60)
+    assert server.process.returncode == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port), timeout=10)
