@@ -9,10 +9,11 @@ from weightcut import registry
 from weightcut.compression import recipe
 from weightcut.errors import UsageError
 from weightcut.hardware import verdicts
-from weightcut.records import Format, Named, Record, Step, VariantSpec
+from weightcut.records import Format, Named, Record, Step, VariantSpec, digest
 from weightcut.study.build import fitted
 from weightcut.study.predict import WIDE
 
+_LONGEST = 80  # letters of a variant's name
 _GROUPS = (32, 64, 128)
 _SHARES = (0.25, 0.5, 0.75, 1.0)
 
@@ -33,7 +34,9 @@ class Way(Record):
         """Return the variant with these settings, named by them: equal ones have equal names."""
         step = recipe.step(self.kind, settings)
         label = f"{step.label()} on {self.engine}".replace("/", "_")
-        return VariantSpec(name=label[:80], engine=_engine(self.engine), recipe=(step,))
+        if len(label) > _LONGEST:
+            label = f"{label[: _LONGEST - 9]} {digest(step.settings)[:8]}"
+        return VariantSpec(name=label, engine=_engine(self.engine), recipe=(step,))
 
 
 def ways(source: Format, only: Iterable[str] = ()) -> tuple[Way, ...]:

@@ -85,6 +85,14 @@ def test_an_unknown_task_is_told_before_any_work(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_long_names_stay_apart() -> None:
+    (way,) = ways("hf", ["int4"])
+    many = {"mode": "sym", "group_size": 32, "all_layers": True, "awq": False, "ratio": 0.5}
+    names = {way.variant({**many, "gptq": gptq}).name for gptq in (False, True)}
+    assert len(names) == 2
+    assert max(map(len, names)) <= 80
+
+
 def test_settings_come_from_the_method_itself() -> None:
     assert choices("int4")["ratio"] == (0.25, 0.5, 0.75, 1.0)
     assert choices("int4")["mode"] == ("asym", "sym")
