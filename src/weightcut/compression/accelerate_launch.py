@@ -113,7 +113,7 @@ def load_windows(path: Path) -> TokenBlocks:
 
 
 def _save(path: Path, blocks: TokenBlocks) -> None:
-    more = {} if blocks.scored is None else {"scored": blocks.scored}
+    more: dict[str, Any] = {} if blocks.scored is None else {"scored": blocks.scored}
     np.savez(
         path, ids=blocks.ids, text_bytes=blocks.text_bytes, source=np.array(blocks.source), **more
     )
