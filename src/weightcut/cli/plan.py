@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,24 +48,25 @@ def plan(
         print_json(made.model_dump(mode="json") | {"total": totals})
         return
     table = Table(title=f"{escape(spec.study)} on {escape(spec.model)}", title_justify="left")
-    for heading in ("cell", "recipe as run", "time", "memory", "disk", ""):
-        table.add_column(
-            heading, justify="right" if heading in ("time", "memory", "disk") else "left"
-        )
+    table.add_column("cell")
+    for heading in ("time", "memory", "disk"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
     for cell in made.cells:
-        steps = " | ".join(step.label() for step in cell.steps) if cell.key.stage == "build" else ""
         table.add_row(
             escape(str(cell.key)),
-            escape(steps),
             duration(cell.prediction.seconds),
             size(cell.prediction.memory),
             size(cell.prediction.disk),
-            escape(_note(cell)),
+            _state(cell),
         )
     table.add_section()
-    table.add_row("all", "", duration(made.seconds), size(made.memory), size(made.disk), "")
+    table.add_row("all", duration(made.seconds), size(made.memory), size(made.disk), "")
     console = Console()
     console.print(table)
+    said = dict.fromkeys((c.key.variant, line) for c in made.cells for line in _lines(c))
+    for variant, line in said:
+        console.print(f"{escape(variant)}: {escape(line)}", highlight=False)
     at = made.speed
     console.print(
         f"predicted for {at.gemm / 1e9:,.0f} GFLOP/s in bf16, {at.read / 1e9:.0f} GB/s of memory, "
@@ -73,9 +75,15 @@ def plan(
     )
 
 
-def _note(cell: PlannedCell) -> str:
-    """Return what else there is to say of a cell."""
+def _state(cell: PlannedCell) -> str:
     if cell.skip:
-        return f"{'refused' if cell.refused else 'skipped'}: {cell.skip}"
-    note = cell.note if cell.key.stage == "build" else ""  # once for a variant
-    return "; ".join(filter(None, ("made before" if cell.cached else "", note)))
+        return "refused" if cell.refused else "skipped"
+    return "made before" if cell.cached else ""
+
+
+def _lines(cell: PlannedCell) -> Iterator[str]:
+    """Yield what is to be said of a cell below the table: its recipe as run, and all notes."""
+    if cell.skip:
+        yield f"{_state(cell)}: {cell.skip}"
+    elif cell.key.stage == "build":
+        yield from filter(None, (" | ".join(step.label() for step in cell.steps), cell.note))

@@ -60,8 +60,8 @@ def measure(
         if level == 1:
             yield _throughput(1, 0, tokens, seconds, meter)
             continue
+        batch = _batch(prompts, level)  # the same each time, so that rounds differ by noise alone
         for number in range(ROUNDS):
-            batch = _batch(prompts, level, number)
             with (meter := Meter(energy)):
                 answers = list(session.generate(batch))
             done = sum(len(answer.token_ids) for answer in answers)
@@ -123,6 +123,6 @@ def _throughput(level: int, number: int, tokens: int, seconds: float, meter: Met
     return Observation(sample=f"throughput-{level}-{number}", values=values | meter.values)
 
 
-def _batch(prompts: Sequence[Request], level: int, number: int) -> list[Request]:
-    picked = [prompts[(number * level + i) % len(prompts)] for i in range(level)]
+def _batch(prompts: Sequence[Request], level: int) -> list[Request]:
+    picked = [prompts[i % len(prompts)] for i in range(level)]
     return [one.model_copy(update={"id": f"{one.id}-{i}"}) for i, one in enumerate(picked)]
