@@ -35,7 +35,9 @@ def _started(folder: Path, pid: object) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), 1, 0, -1, 2**40, True, "1", None, [3]])
+@pytest.mark.parametrize(
+    "pid", [pytest.param(os.getpid(), id="own"), 1, 0, -1, 2**40, True, "1", None, [3]]
+)
 def test_a_process_that_is_no_run_of_the_folder_is_none(tmp_path: Path, pid: object) -> None:
     assert jobs.process(_started(tmp_path / "run", pid)) is None
 
