@@ -13,7 +13,7 @@ test: install-dev
 	$(BIN)/ruff format --check src tests benchmarks examples tools
 	$(BIN)/mypy
 	$(BIN)/python -m pip check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The tests of the extras that are compiled for minutes; here what they need must be there.
 test-extras: $(VENV)/installed-extras

@@ -26,10 +26,14 @@ def unpack_for_prompts(model: Any) -> None:
 def _forward(module: Any, forward: Any, x: Any) -> Any:
     from torch.nn.functional import linear
 
-    state = module.weight.quant_state
-    packed = getattr(state, "packing_format_for_cpu", False)
-    if not packed or x.numel() // x.shape[-1] < MANY:
+    if not module.support_avx512bf16_for_cpu or x.numel() // x.shape[-1] < MANY:
         return forward(x)
+    state = module.weight.quant_state
+    if not getattr(state, "packing_format_for_cpu", False):
+        forward(x.reshape(-1, x.shape[-1])[:1])  # packs, so that all prompts are computed alike
+        state = module.weight.quant_state
+        if not getattr(state, "packing_format_for_cpu", False):
+            return forward(x)
     # The packed kernel computes in bfloat16 whatever the type it is given.
     bias = None if module.bias is None else module.bias.to(state.dtype)
     return linear(x.to(state.dtype), unpacked(module.weight.data, state), bias).to(x.dtype)

@@ -21,6 +21,7 @@ from weightcut.compression.bnb_fp4 import BnbFP4
 from weightcut.compression.bnb_int8 import BnbInt8
 from weightcut.compression.bnb_nf4 import BnbNF4
 from weightcut.compression.method import Method
+from weightcut.engines.bnb_prompts import unpack_for_prompts
 from weightcut.errors import UsageError
 from weightcut.records import Request
 
@@ -115,6 +116,7 @@ def loss_in_memory(source: Path, ids: list[list[int]]) -> float:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
+    unpack_for_prompts(model)  # the arithmetic of the engine
     rows = torch.tensor(ids)
     with torch.inference_mode():
         logprobs = model(rows).logits[:, :-1].float().log_softmax(-1)

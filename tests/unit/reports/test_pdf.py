@@ -57,7 +57,7 @@ def test_what_is_missing_is_left_out(name: str, results: Results, tmp_path: Path
     ],
 )
 def test_letters_that_the_fonts_lack_are_named(text: str, shown: str) -> None:
-    assert pdf._letters(text) == shown
+    assert pdf.letters(text) == shown
 
 
 @pytest.mark.parametrize("text", ["x" * 100, "a-b/" * 40, "---" * 30, "short words only"])

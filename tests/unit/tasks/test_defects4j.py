@@ -70,7 +70,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     command = tmp_path / "d4j" / "framework" / "bin" / "defects4j"
     command.parent.mkdir(parents=True)
     outside = tmp_path / "outside.txt"
-    command.write_text(FAKE.format(python=sys.executable, outside=str(outside)))
+    command.write_text(FAKE.format(python=Path(sys.executable).resolve(), outside=str(outside)))
     command.chmod(command.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{command.parent}:/usr/bin:/bin")
     monkeypatch.setenv("WEIGHTCUT_HOME", str(tmp_path / "home"))
