@@ -172,9 +172,12 @@ def _with_text(step: Step, windows: int, length: int) -> Step:
 
 
 def _engine_of(made: str) -> Named:
-    """Return the engine that opens what a method writes."""
+    """Return the engine that opens what a method writes and runs on this machine."""
     for name in registry.names("engine"):
-        if made in registry.load("engine", name).accepts:
+        model = registry.load("engine", name)
+        part = verdicts.part_of("engine", model())
+        here = verdicts.best(part, verdicts.devices()).verdict != "not-here"
+        if here and made in model.accepts:
             return Named(kind=name)
     raise SystemExit(f"no engine opens {made}")
 

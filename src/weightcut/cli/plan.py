@@ -36,6 +36,7 @@ def plan(
     Example: weightcut plan studies/quickstart.yaml --limit 20
     """
     from weightcut.hardware.probe import machine
+    from weightcut.hardware.speed import REFERENCE
     from weightcut.models.resolve import resolve
     from weightcut.settings import artifacts_folder
     from weightcut.study.plan import make_plan
@@ -68,9 +69,12 @@ def plan(
     for variant, line in said:
         console.print(f"{escape(variant)}: {escape(line)}", highlight=False)
     at = made.speed
+    source = "measured here, at most a day ago"
+    if at == REFERENCE:
+        source = "not measured here but taken from the machine that the costs were fitted on"
     console.print(
         f"predicted for {at.gemm / 1e9:,.0f} GFLOP/s in bf16, {at.read / 1e9:.0f} GB/s of memory, "
-        f"{at.start:.0f} s to start: measured here, at most a day ago",
+        f"{at.start:.0f} s to start: {source}",
         style="dim",
     )
 

@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
-
-from weightcut.compression import onnx_weights
-from weightcut.compression.method import Context, Requirements
-from weightcut.records import Format, Record
+from weightcut.compression.onnx_weights import OnnxRounding
 
 
-class OnnxInt8(Record):
+class OnnxInt8(OnnxRounding):
     """Round the weight matrices of an ONNX model to 8 bit in blocks that share a scale.
 
     Plain rounding, no data; the embedding too. The operator is MatMulNBits.
     """
 
-    accepts: ClassVar[frozenset[Format]] = frozenset({"onnx"})
-    produces: ClassVar[Format] = "onnx"
-    needs_calibration: ClassVar[bool] = False
-    trains: ClassVar[bool] = False
-    exact: ClassVar[bool] = False
-    bits: ClassVar[float | None] = 8
-    paper: ClassVar[str] = (
-        "https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md"
-    )
+    bits: ClassVar[int] = 8
 
     kind: Literal["onnx-int8"] = "onnx-int8"
-    block_size: Literal[16, 32, 64, 128, 256] = Field(
-        32, description="weights of an output channel that share a scale"
-    )
-    symmetric: bool = Field(False, description="levels symmetric about zero; else with zero points")
-    int8_activations: bool = Field(
-        True, description="multiply with activations rounded to 8 bit in blocks, which is faster"
-    )
-
-    def requirements(self) -> Requirements:
-        """Return what ONNX Runtime's quantizer needs."""
-        return onnx_weights.requirements(8)
-
-    def compress(self, source: Path, out: Path, context: Context) -> None:
-        """Write the model with 8-bit weights."""
-        onnx_weights.quantize(
-            source,
-            out,
-            context,
-            8,
-            self.block_size,
-            self.symmetric,
-            self.int8_activations,
-        )

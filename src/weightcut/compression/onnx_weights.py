@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
 
 from weightcut.compression.method import Context, Requirements
 from weightcut.compression.onnx_files import (
@@ -16,11 +18,49 @@ from weightcut.compression.onnx_files import (
     stored_bytes,
 )
 from weightcut.errors import UsageError
+from weightcut.records import Format, Record
 
-BLOCKS = (16, 32, 64, 128, 256)
 _INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level
 _TOOL_SUFFIX = re.compile(r"_Q\d$")
 _TABLE_BITS = 8  # of embedding and head, where the layers have fewer
+
+
+class OnnxRounding(Record):
+    """What onnx-int8 and onnx-int4 have in common: settings of blocks, and the operator's paper."""
+
+    accepts: ClassVar[frozenset[Format]] = frozenset({"onnx"})
+    produces: ClassVar[Format] = "onnx"
+    needs_calibration: ClassVar[bool] = False
+    trains: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
+    bits: ClassVar[int]
+    paper: ClassVar[str] = (
+        "https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md"
+    )
+
+    block_size: Literal[16, 32, 64, 128, 256] = Field(
+        32, description="weights of an output channel that share a scale"
+    )
+    symmetric: bool = Field(False, description="levels symmetric about zero; else with zero points")
+    int8_activations: bool = Field(
+        True, description="multiply with activations rounded to 8 bit in blocks, which is faster"
+    )
+
+    def requirements(self) -> Requirements:
+        """Return what ONNX Runtime's quantizer needs."""
+        return requirements(self.bits)
+
+    def compress(self, source: Path, out: Path, context: Context) -> None:
+        """Write the model with its weights rounded."""
+        quantize(
+            source,
+            out,
+            context,
+            self.bits,
+            self.block_size,
+            self.symmetric,
+            self.int8_activations,
+        )
 
 
 def requirements(bits: int) -> Requirements:

@@ -32,22 +32,6 @@ def make_trainer(
     import torch
     from transformers import EarlyStoppingCallback, PrinterCallback, Trainer
 
-    target = labels(blocks)
-    # Neighbours in a text do not share a batch.
-    order = np.random.default_rng(context.seed).permutation(len(blocks.ids))
-
-    class Rows(torch.utils.data.Dataset):  # type: ignore[misc]
-        def __len__(self) -> int:
-            return len(blocks.ids)
-
-        def __getitem__(self, place: int) -> dict[str, Any]:
-            index = int(order[place])
-            return {
-                "input_ids": torch.from_numpy(blocks.ids[index]),
-                "labels": torch.from_numpy(target[index]),
-                "index": torch.tensor(index),
-            }
-
     class GivenLoss(Trainer):  # type: ignore[misc]
         def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
             loss = loss_of(model, inputs)
@@ -111,8 +95,9 @@ def make_trainer(
 
     arguments = _arguments(settings, context, optimizer)
     watch = _watch(settings.batch_size * blocks.ids.shape[1], context.progress)
+    rows = _rows(blocks, context.seed)
     trainer = GivenLoss(
-        model=model, args=arguments, train_dataset=Rows(), eval_dataset=Rows(), callbacks=[watch]
+        model=model, args=arguments, train_dataset=rows, eval_dataset=rows, callbacks=[watch]
     )
     trainer.remove_callback(PrinterCallback)
     if settings.patience:
@@ -158,6 +143,28 @@ def _bad(what: str, step: int, tensor: str) -> BrokenInput:
         f"{what} at step {step + 1}; the first bad tensor is {tensor}",
         cure="lower learning_rate or raise warmup, and look for NaN in the weights",
     )
+
+
+def _rows(blocks: TokenBlocks, seed: int) -> Any:
+    """Return the windows as a dataset; neighbours in a text do not share a batch."""
+    import torch
+
+    target = labels(blocks)
+    order = np.random.default_rng(seed).permutation(len(blocks.ids))
+
+    class Rows(torch.utils.data.Dataset):  # type: ignore[misc]
+        def __len__(self) -> int:
+            return len(blocks.ids)
+
+        def __getitem__(self, place: int) -> dict[str, Any]:
+            index = int(order[place])
+            return {
+                "input_ids": torch.from_numpy(blocks.ids[index]),
+                "labels": torch.from_numpy(target[index]),
+                "index": torch.tensor(index),
+            }
+
+    return Rows()
 
 
 def _watch(tokens: int, progress: Callable[[str, float | None], None]) -> Any:

@@ -30,14 +30,14 @@ _SCHEMA = 2
 class Speed(Record):
     """What one process can do here with all of its cores.
 
-    The defaults are those of the machine that weightcut's costs were measured on: 2 cores with
-    AVX512 and AMX.
+    The defaults are those of the machine that weightcut's costs were measured on, 2 cores with
+    AVX512 and AMX, measured while it was quiet (2026-11-22).
     """
 
     gemm: float = Field(1.3e12, gt=0, description="FLOP/s of bf16 matrix products of torch")
-    read: float = Field(6.0e10, gt=0, description="bytes/s read from memory by all cores")
-    dispatch: float = Field(7.0e-7, gt=0, description="seconds of one small operation of torch")
-    start: float = Field(6.0, gt=0, description="seconds to start Python with transformers")
+    read: float = Field(5.1e10, gt=0, description="bytes/s read from memory by all cores")
+    dispatch: float = Field(7.2e-7, gt=0, description="seconds of one small operation of torch")
+    start: float = Field(4.5, gt=0, description="seconds to start Python with transformers")
 
 
 REFERENCE = Speed()
