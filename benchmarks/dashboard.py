@@ -99,7 +99,7 @@ def in_a_browser(run: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "weightcut.cli.main", "dashboard", str(run.parent)]
+    command = [sys.executable, "-m", "weightcut", "dashboard", str(run.parent)]
     server = subprocess.Popen([*command, "--port", str(port), "--json"], stdout=subprocess.PIPE)
     assert server.stdout is not None
     server.stdout.readline()

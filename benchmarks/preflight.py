@@ -187,7 +187,7 @@ def measure(name: str, out: Path) -> None:
     }
     study = out / "study.yaml"
     study.write_text(yaml.safe_dump(data, sort_keys=False))
-    words = [sys.executable, "-m", "weightcut.cli.main", "run", str(study), "--out", str(out)]
+    words = [sys.executable, "-m", "weightcut", "run", str(study), "--out", str(out)]
     subprocess.run(words, check=False, env=os.environ | {"WEIGHTCUT_HOME": str(home.resolve())})
     shutil.rmtree(home / "artifacts", ignore_errors=True)
 

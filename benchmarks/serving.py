@@ -340,7 +340,7 @@ class Server:
         root = Path(self._folder.name)
         (root / "serve.yaml").write_text(yaml.safe_dump(config))
         write_router(router, root / "router")
-        command = [sys.executable, "-m", "weightcut.cli.main", "serve", str(root / "router")]
+        command = [sys.executable, "-m", "weightcut", "serve", str(root / "router")]
         command += ["--config", str(root / "serve.yaml"), "--port", "0", "--json"]
         self._log = (root / "log").open("w+")
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log)

@@ -135,7 +135,7 @@ class ServerProcess:
         words = ["serve", str(root / "router"), "--config", str(root / "serve.yaml")]
         words += ["--port", "0", "--json", *options]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "weightcut.cli.main", *words],
+            [sys.executable, "-m", "weightcut", *words],
             stdout=subprocess.PIPE,
             stderr=self._log,
         )

@@ -31,7 +31,7 @@ def main() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "weightcut.cli.main", "dashboard", str(given.runs)]
+    command = [sys.executable, "-m", "weightcut", "dashboard", str(given.runs)]
     server = subprocess.Popen([*command, "--port", str(port), "--json"], stdout=subprocess.PIPE)
     assert server.stdout is not None
     server.stdout.readline()

@@ -20,14 +20,15 @@ def recommend(
     """Return the variant to deploy (None: nothing was measured) and why.
 
     Among the variants that retained quality: the fastest that meets the target; else the fastest
-    that beats the baseline's latency; else the smallest that beats its size; else the baseline.
+    that beats the baseline's latency; else the smallest that is smaller than the baseline and, as
+    far as was measured, needs less memory; else the baseline.
     """
     base = next((v for v in variants if v.name == baseline), None)
     retained = [v for v in variants if v.verdict == "retained"]
     chosen = (
         _fastest([v for v in retained if v.meets_target])
         or _fastest([v for v in retained if (_speedup(v) or 0) > 1])
-        or _smallest([v for v in retained if (_size(v) or 2) < 1])
+        or _smallest([v for v in retained if (_size(v) or 2) < 1 and _memory(v) < 1])
     )
     if chosen is not None:
         words = [_deploy(chosen, baseline, keep, target), *_open_questions(variants)]
@@ -46,6 +47,12 @@ def _speedup(variant: VariantResult) -> float | None:
 
 def _size(variant: VariantResult) -> float | None:
     return variant.against_baseline.size_ratio if variant.against_baseline else None
+
+
+def _memory(variant: VariantResult) -> float:
+    """Return the share of the baseline's memory that is needed, 0 where it was not measured."""
+    against = variant.against_baseline
+    return (against.memory_ratio if against else None) or 0.0
 
 
 def _fastest(variants: Sequence[VariantResult]) -> VariantResult | None:
@@ -105,7 +112,7 @@ def _loss(chosen: VariantResult, keep: Keep) -> str:
 def _why_not(retained: Sequence[VariantResult], keep: Keep) -> str:
     if retained:
         names = _join([v.name for v in retained])
-        return f"{names} surely kept its quality but is neither faster nor smaller."
+        return f"{names} surely kept its quality but is neither faster nor lighter in memory."
     return f"No variant surely keeps {percent(keep.share)} of its {metric_name(keep.metric)}."
 
 

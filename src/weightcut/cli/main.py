@@ -98,7 +98,3 @@ def main() -> None:
         # The reader of our output has gone (`| head`); python would complain at exit otherwise.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

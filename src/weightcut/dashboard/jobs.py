@@ -112,7 +112,7 @@ def process(folder: Path) -> int | None:
 def command(folder: Path) -> list[str]:
     """Return the command that runs a folder's study."""
     whole = folder.resolve()
-    run = ["-m", "weightcut.cli.main", "run", str(whole / STUDY), "--out", str(whole)]
+    run = ["-m", "weightcut", "run", str(whole / STUDY), "--out", str(whole)]
     return [sys.executable, *run]
 
 
@@ -144,7 +144,7 @@ def ask(arguments: Sequence[str], seconds: float = 600.0) -> Any:
 
     In a process of its own: the server imports no model library, and no broken one ends it.
     """
-    whole = [sys.executable, "-m", "weightcut.cli.main", *arguments, "--json"]
+    whole = [sys.executable, "-m", "weightcut", *arguments, "--json"]
     try:
         done = subprocess.run(  # noqa: S603
             whole,

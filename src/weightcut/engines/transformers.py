@@ -62,7 +62,7 @@ class TransformersEngine(Record):
         "bfloat16", description="type of activations, and of weights that are not quantized"
     )
     max_batch: int = Field(
-        128, ge=1, description="sequences decoded together, as far as their keys and values fit"
+        256, ge=1, description="sequences decoded together, as far as their keys and values fit"
     )
     threads: int | None = Field(
         None, ge=1, description="CPU threads; null leaves the choice to torch"

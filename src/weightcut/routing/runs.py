@@ -124,7 +124,12 @@ def _check(
             place=place,
             cure="run the study with a profile",
         )
-    known = nearest(wanted, sorted(map(public_name, seen))) if seen else "no answers at all"
+    scores = sorted(map(public_name, seen))
+    if wanted in scores:
+        raise UsageError(
+            f"no answer with {wanted!r} is to a prompt that its task still asks", place=place
+        )
+    known = nearest(wanted, scores) if seen else "no answers at all"
     raise UsageError(f"the run has no {wanted!r}: {known}", place=place)
 
 
@@ -164,7 +169,12 @@ def _tokens_per_second(
 
 def _prompts(named: Named) -> dict[str, str]:
     """Return each sample's prompt as a client would send it: the messages' texts."""
-    task = registry.load("task", named.kind).model_validate({"kind": named.kind, **named.settings})
+    model = (
+        registry.load_file("task", named.source)
+        if named.source
+        else registry.load("task", named.kind)
+    )
+    task = model.model_validate({"kind": named.kind, **named.settings})
     return {
         item.id: "\n\n".join(message["content"] for message in item.messages) or item.plain_prompt
         for item in task.items()

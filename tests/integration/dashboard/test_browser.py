@@ -36,7 +36,7 @@ class Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        command = [sys.executable, "-m", "weightcut.cli.main", "dashboard", str(folder),
+        command = [sys.executable, "-m", "weightcut", "dashboard", str(folder),
                    "--port", str(self.port), "--json"]  # fmt: skip
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None

@@ -90,7 +90,7 @@ class Reader:
         self.url = json.loads(text)["url"]
 
     def command(self, words: list[str]) -> list[str]:
-        return [sys.executable, "-m", "weightcut.cli.main", *words[1:]]
+        return [sys.executable, "-m", "weightcut", *words[1:]]
 
     def how(self) -> dict[str, Any]:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

@@ -19,7 +19,7 @@ from tests.scripted_models import humaneval_model, scripted_study
 from weightcut.records import CellKey
 from weightcut.store.run_store import RunStore
 
-COMMAND = [sys.executable, "-m", "weightcut.cli.main"]
+COMMAND = [sys.executable, "-m", "weightcut"]
 
 
 class Place:

@@ -13,7 +13,7 @@ from tests.scripted_models import humaneval_model, scripted_study
 
 def weightcut(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "weightcut.cli.main", *words],
+        [sys.executable, "-m", "weightcut", *words],
         capture_output=True,
         text=True,
         check=False,
@@ -45,3 +45,20 @@ def test_a_run_becomes_a_table(tmp_path: Path) -> None:
     unknown = weightcut(*words, "--quality", "beauty", home=home)
     assert unknown.returncode == 2
     assert "codebleu" in unknown.stderr
+
+
+def test_a_task_of_ones_own_tells_its_prompts_too(tmp_path: Path) -> None:
+    example = Path(__file__).parents[3] / "examples" / "own_task.py"
+    profile = {"concurrency": [1], "prompts": 1, "new_tokens": 2}
+    model = humaneval_model(tmp_path / "model")
+    tasks = [f"{example}:Slugs"]
+    study = scripted_study(tmp_path, model, tasks=tasks, profile=profile)
+    run, home, out = tmp_path / "run", tmp_path / "home", tmp_path / "outcomes.csv"
+    done = weightcut("run", str(study), "--out", str(run), "--only", "light", "--json", home=home)
+    assert done.returncode == 0, done.stderr
+    made = weightcut("router", "table", str(run), "-o", str(out), home=home)
+    assert made.returncode == 0, made.stderr
+    with out.open(newline="") as stream:
+        found = list(csv.DictReader(stream))
+    assert {row["prompt_id"] for row in found} == {"slugs/slug", "slugs/initials"}
+    assert all("slug" in row["prompt"] or "initials" in row["prompt"] for row in found)

@@ -215,7 +215,7 @@ def test_a_server_whose_engine_does_not_start_says_why_and_ends(tmp_path: Path) 
         "variants: {light: {kind: scripted}, full: {kind: engine, artifact: model}}"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "weightcut.cli.main", "serve", "router", "-c", "serve.yaml"],
+        [sys.executable, "-m", "weightcut", "serve", "router", "-c", "serve.yaml"],
         capture_output=True,
         text=True,
         check=False,

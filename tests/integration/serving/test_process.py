@@ -294,7 +294,7 @@ def test_an_upstream_that_comes_back_is_used_again() -> None:
 
 def run(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "weightcut.cli.main", *words],
+        [sys.executable, "-m", "weightcut", *words],
         capture_output=True,
         text=True,
         check=False,

@@ -14,7 +14,7 @@ import pytest
 def test_a_small_cut_of_the_quickstart(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [
-        sys.executable, "-m", "weightcut.cli.main", "run", "quickstart", "--out", str(out),
+        sys.executable, "-m", "weightcut", "run", "quickstart", "--out", str(out),
         "--only", "ov-16bit", "--only", "ov-int8", "--limit", "3",
         "--set", "tasks.0.max_new_tokens=48", "--set", "tasks.1.length=128",
         "--set", "profile.prompts=2", "--set", "profile.new_tokens=8",

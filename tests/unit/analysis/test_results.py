@@ -179,6 +179,18 @@ def test_without_profiles_the_smallest_retained_is_recommended() -> None:
     assert "was not measured" in results.recommendation
 
 
+@pytest.mark.parametrize(("rss_megabytes", "deployed"), [(1600, "full"), (900, "ov-int8")])
+def test_a_slower_variant_is_deployed_for_its_memory_not_for_its_disk_space(
+    rss_megabytes: float, deployed: str
+) -> None:
+    slow = replace(QUICKSTART[2], speed=0.6, rss_megabytes=rss_megabytes)
+    results = build_results(*example_study(characters=(QUICKSTART[0], slow)))
+    assert _of(results, INT8).verdict == "retained"
+    assert results.recommended == deployed
+    if deployed == FULL:
+        assert "neither faster nor lighter in memory" in results.recommendation
+
+
 def test_values_that_are_no_numbers_are_left_out_and_told() -> None:
     study = example_study()
     key = _task(INT8)

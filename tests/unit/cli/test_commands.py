@@ -16,7 +16,7 @@ COMMANDS = ("models", "plan", "run", "report", "compress", "evaluate", "profile"
 
 def weightcut(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "weightcut.cli.main", *words],
+        [sys.executable, "-m", "weightcut", *words],
         capture_output=True,
         text=True,
         check=False,
@@ -110,7 +110,7 @@ def test_mistakes_are_told_without_a_traceback(
     named = {"MODEL": str(model), "EMPTY": str(tmp_path), "x": str(tmp_path / "x")}
     words = tuple(named.get(w, w.replace("=MODEL", f"={model}")) for w in words)
     done = subprocess.run(
-        [sys.executable, "-m", "weightcut.cli.main", *words],
+        [sys.executable, "-m", "weightcut", *words],
         capture_output=True,
         text=True,
         check=False,

@@ -17,7 +17,7 @@ from weightcut.routing.table import write_table
 
 def weightcut(*words: str) -> subprocess.CompletedProcess[str]:
     environment = dict(os.environ) | {"COLUMNS": "200"}
-    command = [sys.executable, "-m", "weightcut.cli.main", "router", *words]
+    command = [sys.executable, "-m", "weightcut", "router", *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 

@@ -35,7 +35,7 @@ def _study(folder: Path, **changes: Any) -> Path:
 
 
 def _command(study: Path, out: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "weightcut.cli.main", "run", str(study), "-o", str(out), *more]
+    return [sys.executable, "-m", "weightcut", "run", str(study), "-o", str(out), *more]
 
 
 def test_a_study_runs_and_a_second_run_repeats_nothing(tmp_path: Path) -> None:
