@@ -1,4 +1,4 @@
-"""Runs one cell in a process of its own on this machine, and kills it whole."""
+"""Runs cells in processes of their own on this machine, and kills them whole."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from weightcut.hardware import probe
 from weightcut.records import Record
 from weightcut.settings import isolated_environment
+from weightcut.study.warm import MODULES, Order
 from weightcut.study.worker import Job
 
 GRACE = 5.0  # seconds between asking a worker to stop and killing it
@@ -33,86 +35,148 @@ class Outcome(Record):
     seconds: float = 0.0
 
 
-def run_cell(
-    job: Job, log: Path, held: int, timeout: float, on_event: Callable[[dict[str, Any]], None]
-) -> Outcome:
-    """Run a cell and wait for it, passing its progress on.
+class Workers:
+    """Runs cells one after the other, each in a process of its own.
 
-    held: a descriptor that the worker keeps open (the run's lock). timeout: wall seconds.
+    A cell's process is forked from one that has imported what cells of its kind need. held: a
+    descriptor that all of them keep open (the run's lock). log: what they print between cells.
     """
-    reading, writing = os.pipe()
-    start = time.monotonic()
-    job = job.model_copy(update={"events": writing})
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "weightcut.study.worker"],
-            stdin=subprocess.PIPE,
-            stdout=stream,
-            stderr=stream,
-            pass_fds=(writing, held),
-            start_new_session=True,
-            env=isolated_environment(),
+
+    def __init__(self, held: int, log: Path) -> None:
+        self._held = held
+        self._log = log
+        self._warm: dict[tuple[str, ...], _Warm] = {}
+
+    def run(
+        self,
+        job: Job,
+        log: Path,
+        timeout: float,
+        on_event: Callable[[dict[str, Any]], None],
+        packages: Iterable[str] = (),
+    ) -> Outcome:
+        """Run a cell and wait for it, passing its progress on.
+
+        log: gets what the cell prints. timeout: wall seconds. packages: what the cell imports.
+        """
+        start = time.monotonic()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        modules = _worth_importing(set(packages))
+        warm = self._warm.get(modules) or _Warm(modules, self._held, self._log)
+        self._warm[modules] = warm
+        try:
+            last, late = warm.run(job, log, start + timeout, on_event)
+        except BaseException:
+            self._warm.pop(modules).close()
+            raise
+        if late or "exit" not in last:
+            self._warm.pop(modules).close()
+        seconds = time.monotonic() - start
+        if late:
+            return Outcome(manifest=None, error=f"timed out after {timeout:.0f} s", seconds=seconds)
+        code = last.get("exit", warm.code)
+        if code == 0 and "manifest" in last:
+            return Outcome(manifest=last["manifest"], seconds=seconds)
+        return Outcome(
+            manifest=None,
+            error=last.get("error") or _died(code, log if "exit" in last else self._log),
+            certain=last.get("certain", False),
+            seconds=seconds,
         )
-    os.close(writing)
-    try:
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
-            stdin.write(job.model_dump_json().encode())
-        last = _follow(reading, start + timeout, on_event)
-        late = time.monotonic() > start + timeout
-        if not late:
-            process.wait()
-    finally:
-        os.close(reading)
-        _end(process)
-    seconds = time.monotonic() - start
-    if late:
-        return Outcome(manifest=None, error=f"timed out after {timeout:.0f} s", seconds=seconds)
-    if process.returncode == 0 and "manifest" in last:
-        return Outcome(manifest=last["manifest"], seconds=seconds)
-    return Outcome(
-        manifest=None,
-        error=last.get("error") or _died(process.returncode, log),
-        certain=last.get("certain", False),
-        seconds=seconds,
-    )
+
+    def close(self) -> None:
+        """End the processes."""
+        while self._warm:
+            self._warm.popitem()[1].close()
 
 
-def _follow(
-    reading: int, deadline: float, on_event: Callable[[dict[str, Any]], None]
-) -> dict[str, Any]:
-    """Pass events on until the worker closes its end; return its last manifest or error."""
-    last: dict[str, Any] = {}
-    buffer = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(reading, selectors.EVENT_READ)
-        while (left := deadline - time.monotonic()) > 0:
-            if not selector.select(left):
-                break
-            data = os.read(reading, 65_536)
-            if not data:
-                break
-            *lines, buffer = (buffer + data).split(b"\n")
-            for line in lines:
-                event = json.loads(line)
-                if "manifest" in event or "error" in event:
-                    last = event
-                else:
-                    on_event(event)
-    return last
+class _Warm:
+    """A process that has imported `modules` and forks cells; one that fails is closed for good."""
 
+    def __init__(self, modules: tuple[str, ...], held: int, log: Path) -> None:
+        self._events, writing = os.pipe()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as stream:
+            self._process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-P", "-m", "weightcut.study.warm", str(writing),
+                 str(os.getpid()), *modules],
+                stdin=subprocess.PIPE,
+                stdout=stream,
+                stderr=stream,
+                pass_fds=(writing, held),
+                start_new_session=True,
+                env=isolated_environment(),
+            )  # fmt: skip
+        os.close(writing)
+        self._rest = b""
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the worker and all of its group, politely at first."""
-    if process.poll() is None:
+    @property
+    def code(self) -> int:
+        """The exit code of a process that was closed."""
+        return self._process.returncode
+
+    def run(
+        self, job: Job, log: Path, deadline: float, on_event: Callable[[dict[str, Any]], None]
+    ) -> tuple[dict[str, Any], bool]:
+        """Return a cell's manifest or error, with its exit code, and whether time was up."""
+        stdin = self._process.stdin
+        assert stdin is not None
+        order = Order(job=job, log=log)
+        with contextlib.suppress(BrokenPipeError):
+            stdin.write(order.model_dump_json().encode() + b"\n")
+            stdin.flush()
+        last: dict[str, Any] = {}
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._events, selectors.EVENT_READ)
+            while (left := deadline - time.monotonic()) > 0:
+                if not selector.select(left):
+                    break
+                data = os.read(self._events, 65_536)
+                if not data:
+                    return last, False
+                *lines, self._rest = (self._rest + data).split(b"\n")
+                for event in filter(None, map(_event, lines)):
+                    if "exit" in event:
+                        return last | event, False
+                    if "manifest" in event or "error" in event:
+                        last = event
+                    else:
+                        on_event(event)
+        return last, True
+
+    def close(self) -> None:
+        """End the process and the cell that it runs, politely at first."""
+        process = self._process
+        if process.poll() is None:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE)
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        os.close(self._events)
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+
+
+def _worth_importing(packages: set[str]) -> tuple[str, ...]:
+    """Return the modules that a cell's process is to find imported.
+
+    None where there is a GPU: a process that has looked for one cannot share it with its children.
+    """
+    if probe.machine().get("gpus"):
+        return ()
+    return next((MODULES[name] for name in MODULES if name in packages), ())
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    """Return an event, None for half a line that a killed cell has left."""
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return event
 
 
 def _died(code: int, log: Path) -> str:

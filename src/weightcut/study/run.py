@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from weightcut.compression import recipe
 from weightcut.errors import UsageError, WeightcutError, nearest
 from weightcut.records import CellKey, Checkpoint, Results, StudySpec, digest
 from weightcut.settings import artifacts_folder
 from weightcut.store.run_store import FILE, RunStore
+from weightcut.study.build import open_engine
 from weightcut.study.conditions import run_conditions
-from weightcut.study.executor import Outcome, run_cell
+from weightcut.study.executor import Outcome, Workers
 from weightcut.study.plan import Plan, PlannedCell, make_plan, refuse_if_too_big
 from weightcut.study.publish import publish
 from weightcut.study.worker import Job
@@ -68,8 +70,12 @@ def run_study(
     with _only_run(out) as held:
         store = _open(spec, out)
         try:
-            run = _Run(store, held, artifacts or artifacts_folder(), listen, timeout)
-            run.everything(tuple(only))
+            workers = Workers(held, out / "logs" / "workers.log")
+            try:
+                run = _Run(store, workers, artifacts or artifacts_folder(), listen, timeout)
+                run.everything(tuple(only))
+            finally:
+                workers.close()
         finally:
             store.close()
     return publish(out)
@@ -78,7 +84,7 @@ def run_study(
 @dataclass
 class _Run:
     store: RunStore
-    held: int
+    workers: Workers
     artifacts: Path
     listen: Listener
     timeout: float | None
@@ -141,8 +147,6 @@ class _Run:
             key=cell.key,
             checkpoint=self.checkpoint,
             artifacts=self.artifacts,
-            events=0,
-            parent=os.getpid(),
         )
         log = self.store.folder / "logs" / f"{cell.key.variant}.{name.rpartition('/')[2]}.log"
         limit = self.timeout or max(SHORTEST_TIMEOUT, SLOWEST * cell.prediction.seconds)
@@ -154,14 +158,14 @@ class _Run:
             attempts += 1
             self.store.update(cell.key, state="running", attempts=attempts, error="", reason="")
             try:
-                outcome = run_cell(
+                outcome = self.workers.run(
                     job,
                     log,
-                    self.held,
                     limit,
                     lambda event: self.listen(
                         Event("progress", name, event["phrase"], event["share"], clock.left())
                     ),
+                    self._packages(cell),
                 )
             except KeyboardInterrupt:
                 self.store.update(cell.key, state="pending")
@@ -172,6 +176,13 @@ class _Run:
                 break
             self.listen(Event("progress", name, f"attempt {attempts} failed: {outcome.error}"))
         return outcome
+
+    def _packages(self, cell: PlannedCell) -> set[str]:
+        """Return what a cell's process imports."""
+        if cell.key.stage != "build":
+            return set(open_engine(self.spec.variant(cell.key.variant).engine).packages)
+        methods = () if cell.cached else map(recipe.build, cell.steps)
+        return {name for method in methods for name in method.requirements().packages}
 
     def _blocked(self, key: CellKey) -> str:
         """Return why a cell cannot run now: what it rests on did not succeed."""

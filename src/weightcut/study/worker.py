@@ -1,8 +1,4 @@
-"""One cell in a process of its own: `python -m weightcut.study.worker`, a Job as JSON on stdin.
-
-Events go as JSON lines to the descriptor named in the job; whatever libraries print to stdout or
-stderr goes to the cell's log. The exit code is 0 for a finished cell, 1 for a failed one.
-"""
+"""One cell, in a process of its own: `warm.py` forks it."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ import ctypes
 import json
 import os
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -52,14 +47,12 @@ REPORT_EVERY = 0.25  # seconds between progress events
 
 
 class Job(Record):
-    """What a worker is told: the run, the cell, the model, where artifacts and events go."""
+    """What a worker is told: the run, the cell, the model, where artifacts go."""
 
     folder: Path
     key: CellKey
     checkpoint: Checkpoint
     artifacts: Path
-    events: int
-    parent: int
 
 
 class Events:
@@ -261,11 +254,12 @@ def die_with(parent: int) -> None:
         raise SystemExit("the parent has gone")
 
 
-def main() -> int:
-    """Run the job on stdin."""
-    job = Job.model_validate_json(sys.stdin.read())
-    events = Events(job.events)
-    die_with(job.parent)
+def run(job: Job, descriptor: int) -> int:
+    """Run a cell in this process, forked for it; return 0 where it is finished, 1 where it failed.
+
+    descriptor: where events go, one JSON object a line.
+    """
+    events = Events(descriptor)
     try:
         cell = Cell(job, events)
         manifest = STAGES[job.key.stage](cell)
@@ -284,7 +278,3 @@ def main() -> int:
     manifest["versions"] = {name: package_version(name) for name in VERSIONS}
     events.send({"manifest": manifest})
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -19,7 +19,7 @@ from weightcut.errors import UsageError
 from weightcut.models.resolve import resolve
 from weightcut.records import CellKey, Results
 from weightcut.store.run_store import RunStore
-from weightcut.study.executor import run_cell
+from weightcut.study.executor import Workers
 from weightcut.study.run import Event, run_study
 from weightcut.study.spec import load_study
 from weightcut.study.worker import Job
@@ -171,11 +171,13 @@ def test_an_error_that_is_certain_is_told_apart(tmp_path: Path) -> None:
         key=CellKey(variant=spec.baseline, stage="task", task="humaneval"),
         checkpoint=resolve(str(model)),
         artifacts=tmp_path / "artifacts",
-        events=0,
-        parent=os.getpid(),
     )
     with (tmp_path / "held").open("w") as held:
-        outcome = run_cell(job, tmp_path / "log", held.fileno(), 60, lambda _event: None)
+        workers = Workers(held.fileno(), tmp_path / "workers.log")
+        try:
+            outcome = workers.run(job, tmp_path / "log", 60, lambda _event: None)
+        finally:
+            workers.close()
     assert outcome.manifest is None
     assert outcome.certain
     assert "not built" in outcome.error
