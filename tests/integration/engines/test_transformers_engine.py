@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.families import FAMILIES, WORDS, make_family
 
+from weightcut.engines import transformers as transformers_engine
 from weightcut.engines.engine import Engine
 from weightcut.engines.transformers import TransformersEngine, TransformersSession
 from weightcut.errors import BrokenInput, UsageError
@@ -237,3 +238,19 @@ def test_an_unknown_quantization_is_refused_before_loading(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UsageError, match="gptq"):
         TransformersEngine().open(artifact(tmp_path))
+
+
+def test_rows_that_attend_in_groups_see_what_they_saw_together() -> None:
+    import torch
+    from torch.nn.functional import scaled_dot_product_attention
+
+    rows, columns = 2 * transformers_engine._GROUP + 3, 50
+    query = torch.randn(rows, 6, 1, 8)
+    key, value = torch.randn(2, rows, 2, columns, 8)
+    starts = torch.randint(0, columns, (rows, 1)).sort(0).values
+    mask = (torch.arange(columns)[None] >= starts)[:, None, None]
+    groups = transformers_engine._groups(mask, rows)
+    assert [first for _, first in groups] == starts[:: transformers_engine._GROUP, 0].tolist()
+    found, _ = transformers_engine._grouped_attention(None, query, key, value, mask)
+    whole = scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True)
+    assert torch.allclose(found, whole.transpose(1, 2), atol=1e-6)
