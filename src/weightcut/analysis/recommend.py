@@ -8,7 +8,7 @@ from weightcut.analysis.names import metric_name
 from weightcut.analysis.speed import timing_doubts
 from weightcut.analysis.verdicts import percent
 from weightcut.records import Keep, Target
-from weightcut.records.results import VariantResult
+from weightcut.records.results import Interval, VariantResult
 
 TIE = 1.02
 """Latencies within 2% of the best are a tie, which size decides."""
@@ -21,7 +21,8 @@ def recommend(
 
     Among the variants that retained quality: the fastest that meets the target; else the fastest
     that beats the baseline's latency; else the smallest that is smaller than the baseline and, as
-    far as was measured, needs less memory; else the baseline.
+    far as was measured, needs less memory; else the best of those that are surely better than the
+    baseline (trained ones) and, as far as was measured, no slower or larger; else the baseline.
     """
     base = next((v for v in variants if v.name == baseline), None)
     retained = [v for v in variants if v.verdict == "retained"]
@@ -29,6 +30,7 @@ def recommend(
         _fastest([v for v in retained if v.meets_target])
         or _fastest([v for v in retained if (_speedup(v) or 0) > 1])
         or _smallest([v for v in retained if (_size(v) or 2) < 1 and _memory(v) < 1])
+        or _best([v for v in retained if _surely_better(v)])
     )
     if chosen is not None:
         words = [_deploy(chosen, baseline, keep, target), *_open_questions(variants)]
@@ -64,6 +66,21 @@ def _smallest(variants: Sequence[VariantResult]) -> VariantResult | None:
     return min(variants, key=lambda v: (_size(v) or 1e9, -(_speedup(v) or 0.0)), default=None)
 
 
+def _best(variants: Sequence[VariantResult]) -> VariantResult | None:
+    return max(variants, key=lambda v: _kept(v).value or 0.0, default=None)
+
+
+def _surely_better(variant: VariantResult) -> bool:
+    """Whether the whole interval lies above the baseline, at no cost in speed or size."""
+    slower = (_speedup(variant) or 1.0) * TIE < 1
+    return (_kept(variant).low or 0.0) > 1 and not slower and (_size(variant) or 1.0) <= TIE
+
+
+def _kept(variant: VariantResult) -> Interval:
+    against = variant.against_baseline
+    return (against.primary_retention if against else None) or Interval(value=None)
+
+
 def _deploy(chosen: VariantResult, baseline: str, keep: Keep, target: Target) -> str:
     words = [f"Deploy {chosen.name}.", _gain(chosen, baseline), _loss(chosen, keep)]
     if not chosen.meets_target:
@@ -87,7 +104,7 @@ def _gain(chosen: VariantResult, baseline: str) -> str:
     if against.latency_speedup is not None:
         faster = against.latency_speedup >= 1
         times = against.latency_speedup if faster else 1 / against.latency_speedup
-        parts.append(f"answers {times:.1f} times {'faster' if faster else 'slower'}")
+        parts.append(f"answers {times:.2f} times {'faster' if faster else 'slower'}")
     for ratio, what in ((against.memory_ratio, "memory"), (against.size_ratio, "disk space")):
         if ratio is not None:
             parts.append(f"needs {ratio:.0%} of the {what}")
@@ -95,11 +112,16 @@ def _gain(chosen: VariantResult, baseline: str) -> str:
 
 
 def _loss(chosen: VariantResult, keep: Keep) -> str:
-    kept = chosen.against_baseline.primary_retention if chosen.against_baseline else None
-    if kept is None or kept.value is None or kept.low is None:
+    kept = _kept(chosen)
+    if kept.value is None or kept.low is None:
         return ""
     metric, odds = metric_name(keep.metric), f"with {percent(keep.confidence)} confidence"
-    if kept.low >= 1:
+    if kept.low > 1:
+        return (
+            f"It is surely better: the best guess is {kept.value:.1%} of the baseline's {metric}, "
+            f"at least {kept.low:.1%} ({odds}, from {kept.n} samples)."
+        )
+    if kept.low == 1:
         return f"It loses nothing of {metric} that {kept.n} samples could show ({odds})."
     sure = "and no other check found it worse" if chosen.guards else "and nothing else was checked"
     return (
@@ -112,7 +134,8 @@ def _loss(chosen: VariantResult, keep: Keep) -> str:
 def _why_not(retained: Sequence[VariantResult], keep: Keep) -> str:
     if retained:
         names = _join([v.name for v in retained])
-        return f"{names} surely kept its quality but is neither faster nor lighter in memory."
+        are = "is" if len(retained) == 1 else "are"
+        return f"{names} surely kept the quality but {are} neither faster nor lighter in memory."
     return f"No variant surely keeps {percent(keep.share)} of its {metric_name(keep.metric)}."
 
 

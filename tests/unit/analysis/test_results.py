@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.studies import QUICKSTART, Study, example_study
 
 from weightcut.analysis.results import build_results
-from weightcut.records import Cell, CellKey, Keep, Observation
+from weightcut.records import Cell, CellKey, Keep, Observation, Step
 from weightcut.records.results import Results, VariantResult
 
 FULL, OV16, INT8, INT4, NF4, PRUNED, DISTILLED = (c.name for c in QUICKSTART)
@@ -189,6 +189,15 @@ def test_a_slower_variant_is_deployed_for_its_memory_not_for_its_disk_space(
     assert results.recommended == deployed
     if deployed == FULL:
         assert "neither faster nor lighter in memory" in results.recommendation
+
+
+def test_a_trained_variant_that_is_surely_better_is_deployed() -> None:
+    trained = replace(
+        QUICKSTART[0], name="trained", recipe=(Step(kind="lora"),), changed=0.9, quality=1.3, kl=0.01
+    )
+    results = build_results(*example_study(characters=(QUICKSTART[0], trained)))
+    assert results.recommended == "trained"
+    assert "surely better" in results.recommendation
 
 
 def test_values_that_are_no_numbers_are_left_out_and_told() -> None:
