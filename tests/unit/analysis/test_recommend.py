@@ -67,7 +67,7 @@ def test_the_paragraph_tells_gain_risk_and_open_questions() -> None:
     )
     for part in (
         "Deploy int8",
-        "3.1 times faster",
+        "3.10 times faster",
         "50% of the memory",
         "loses 4.0% of the baseline's CodeBLEU",
         "95% confidence",
@@ -84,7 +84,7 @@ def test_a_missed_target_is_told() -> None:
 
 def test_slower_is_told_as_slower() -> None:
     _, words = _chosen(_variant("nf4", "retained", 0.5, 0.4))
-    assert "2.0 times slower" in words
+    assert "2.00 times slower" in words
 
 
 def test_without_a_measured_baseline_nothing_is_recommended() -> None:
