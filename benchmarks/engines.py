@@ -32,6 +32,8 @@ ROWS = (
     ("transformers", ""), ("transformers", "torchao-int8"), ("transformers", "torchao-int4"),
     ("transformers", "bnb-nf4"), ("openvino", ""), ("openvino", "int8"),
     ("openvino", "int4(awq=false, scale_estimation=false)"), ("openvino", "nf4"),
+    ("openvino(precision=f32)", "int8"),
+    ("openvino(precision=f32)", "int4(awq=false, scale_estimation=false)"),
     ("llama_cpp", ""), ("llama_cpp", "gguf-q8_0"), ("llama_cpp", "gguf-q5_k_m"),
     ("llama_cpp", "gguf-q4_k_m"), ("llama_cpp", "gguf-q4_0"), ("llama_cpp", "gguf-iq4_xs"),
     ("onnxruntime", ""), ("onnxruntime", "onnx-int8"), ("onnxruntime", "onnx-int4"),
@@ -86,7 +88,7 @@ def table(chosen: argparse.Namespace, folder: Path) -> int:
 
 def wanted(chosen: argparse.Namespace) -> list[tuple[str, str]]:
     """Return the rows to measure."""
-    rows = [row for row in ROWS if not chosen.only or row[0] in chosen.only]
+    rows = [row for row in ROWS if not chosen.only or row[0].split("(")[0] in chosen.only]
     if chosen.recipes:
         rows = [(engine, r) for engine in dict(rows) for r in chosen.recipes]
     return rows
@@ -115,7 +117,7 @@ def build(model: str, engine: str, recipe: str, artifacts: str) -> dict[str, Any
 def answer(model: str, engine: str, recipe: str, artifacts: str) -> dict[str, Any]:
     """Open the artifact and time it."""
     from weightcut.profiling.machine import others_load, peak_rss_bytes
-    from weightcut.records import Named, Request
+    from weightcut.records import Request
     from weightcut.study.build import open_engine
 
     artifact = _artifact(model, engine, recipe, artifacts)
@@ -132,7 +134,7 @@ def answer(model: str, engine: str, recipe: str, artifacts: str) -> dict[str, An
             for n in range(count)
         ]
 
-    with open_engine(Named(kind=engine)).open(artifact) as session:
+    with open_engine(_named(engine)).open(artifact) as session:
         list(session.generate(requests(max(BATCHES), 2)))  # room for all, once
         first, each = [], []
         for request in requests(5):
@@ -209,7 +211,8 @@ def line(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         return f"{names} {row['error']} |" + " |" * (len(HEAD) - 3)
     speed = row["tokens_per_s"]
     plain = [r for r in rows if not r["recipe"] and "error" not in r]
-    own = next((r for r in plain if r["engine"] == row["engine"]), None)
+    kind = row["engine"].split("(")[0]
+    own = next((r for r in plain if r["engine"] == kind), None)
     reference = next((r for r in plain if r["engine"] == "transformers"), None)
     ratios = [f"{speed['1'] / r['tokens_per_s']['1']:.2f}x" if r else "" for r in (own, reference)]
     share = row["read_per_token"] * speed["1"] / row["read"]
@@ -228,12 +231,19 @@ def line(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
 def _artifact(model: str, engine: str, recipe: str, artifacts: str) -> Any:
     from weightcut.compression.recipe import parse_recipe
     from weightcut.models.resolve import resolve
-    from weightcut.records import Named
     from weightcut.study.build import build_artifact, fitted
 
     checkpoint = resolve(model)
-    steps = fitted(parse_recipe(recipe), checkpoint.format, Named(kind=engine))
+    steps = fitted(parse_recipe(recipe), checkpoint.format, _named(engine))
     return build_artifact(checkpoint, steps, Path(artifacts))
+
+
+def _named(engine: str) -> Any:
+    from weightcut.compression.recipe import parse_call
+    from weightcut.records import Named
+
+    kind, settings = parse_call(engine)
+    return Named(kind=kind, settings=settings)
 
 
 if __name__ == "__main__":

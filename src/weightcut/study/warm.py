@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -31,6 +32,7 @@ MODULES = {
     ),
     "openvino": ("openvino", "openvino_genai"),
 }
+_PATIENCE = 3.0  # seconds that a cell has to end by itself
 
 
 class Order(Record):
@@ -76,12 +78,16 @@ class _Warm:
         sys.exit(run(order.job, self._events))
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        """End with the cell that is running, politely; the kernel ends it where it will not."""
+        """End with the cell that is running and all that it started, politely at first."""
         if self._child:
             with suppress(ProcessLookupError):
                 os.killpg(self._child, signal.SIGTERM)
+            end = time.monotonic() + _PATIENCE
             with suppress(ChildProcessError):
-                os.waitpid(self._child, 0)
+                while time.monotonic() < end and os.waitpid(self._child, os.WNOHANG) == (0, 0):
+                    time.sleep(0.02)
+            with suppress(ProcessLookupError):
+                os.killpg(self._child, signal.SIGKILL)
         os._exit(1)  # at once: there is nothing to tidy up, and torch would take its time
 
 
