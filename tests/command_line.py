@@ -10,7 +10,7 @@ from typer.main import get_command
 from tests.docs_blocks import Block
 from weightcut import registry
 from weightcut.cli.main import app
-from weightcut.compression.recipe import parse_recipe
+from weightcut.compression.recipe import parse_call, parse_recipe
 from weightcut.hardware.cards import find_card
 from weightcut.study.spec import load_study
 
@@ -37,7 +37,9 @@ def check_cli(words: list[str]) -> None:
     named: dict[str, Callable[[str], object]] = {
         "recipe": parse_recipe,
         "gpu": find_card,
-        "engine": lambda name: registry.load("engine", name),
+        "engine": lambda text: registry.load("engine", parse_call(text)[0]).model_validate(
+            {"kind": parse_call(text)[0], **parse_call(text)[1]}
+        ),
         "format_": lambda names: [registry.load("report", n) for n in names.split(",")],
         "task": lambda name: registry.is_file(name) or registry.load("task", name),
     }

@@ -193,7 +193,12 @@ def test_a_slower_variant_is_deployed_for_its_memory_not_for_its_disk_space(
 
 def test_a_trained_variant_that_is_surely_better_is_deployed() -> None:
     trained = replace(
-        QUICKSTART[0], name="trained", recipe=(Step(kind="lora"),), changed=0.9, quality=1.3, kl=0.01
+        QUICKSTART[0],
+        name="trained",
+        recipe=(Step(kind="lora"),),
+        changed=0.9,
+        quality=1.3,
+        kl=0.01,
     )
     results = build_results(*example_study(characters=(QUICKSTART[0], trained)))
     assert results.recommended == "trained"
