@@ -37,9 +37,7 @@ def check_cli(words: list[str]) -> None:
     named: dict[str, Callable[[str], object]] = {
         "recipe": parse_recipe,
         "gpu": find_card,
-        "engine": lambda text: registry.load("engine", parse_call(text)[0]).model_validate(
-            {"kind": parse_call(text)[0], **parse_call(text)[1]}
-        ),
+        "engine": _engine,
         "format_": lambda names: [registry.load("report", n) for n in names.split(",")],
         "task": lambda name: registry.is_file(name) or registry.load("task", name),
     }
@@ -48,6 +46,11 @@ def check_cli(words: list[str]) -> None:
             look_up(params[key])
     if params.get("set_"):
         load_study("quickstart", dict(item.split("=", 1) for item in params["set_"]))
+
+
+def _engine(text: str) -> object:
+    kind, settings = parse_call(text)
+    return registry.load("engine", kind).model_validate({"kind": kind, **settings})
 
 
 def commands(block: Block) -> Iterator[list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from weightcut import registry
@@ -12,6 +13,7 @@ from weightcut.analysis.frames import Scores, task_scores
 from weightcut.analysis.quality import public_name
 from weightcut.analysis.speed import summarize_profile
 from weightcut.errors import UsageError, nearest
+from weightcut.files import file_digest
 from weightcut.records import CellKey, Named, Observation
 from weightcut.routing.signals import read_signals
 from weightcut.routing.table import SIGNALS
@@ -54,7 +56,7 @@ def run_outcomes(store: RunStore, metric: str | None = None) -> Outcomes:
         columns = {v: s[named.kind] for v, s in scores.items() if named.kind in s}
         if not columns or any(s.likelihood for s in columns.values()):
             continue
-        prompts = _prompts(named)
+        prompts = _prompts(named, store.conditions())
         for variant, found in columns.items():
             seen.update(found.by_sample)
             if not found.column(name):
@@ -167,13 +169,23 @@ def _tokens_per_second(
     return 1000 / found.tpot_ms.p50 if found and found.tpot_ms.p50 else None
 
 
-def _prompts(named: Named) -> dict[str, str]:
-    """Return each sample's prompt as a client would send it: the messages' texts."""
-    model = (
-        registry.load_file("task", named.source)
-        if named.source
-        else registry.load("task", named.kind)
-    )
+def _prompts(named: Named, conditions: Mapping[str, Any]) -> dict[str, str]:
+    """Return each sample's prompt as a client would send it: the messages' texts.
+
+    UsageError where a task of the user's own is no longer the one that the run asked.
+    """
+    if named.source:
+        path = Path(named.source.rpartition(":")[0])
+        asked = conditions.get("task_data", {}).get(named.kind, {}).get("code")
+        if not path.is_file() or file_digest(path) != asked:
+            raise UsageError(
+                f"the task {named.kind} is not what the run asked: its file has changed or is gone",
+                place=str(path),
+                cure="put it back, or run the study again",
+            )
+        model = registry.load_file("task", named.source)
+    else:
+        model = registry.load("task", named.kind)
     task = model.model_validate({"kind": named.kind, **named.settings})
     return {
         item.id: "\n\n".join(message["content"] for message in item.messages) or item.plain_prompt

@@ -45,7 +45,7 @@ class Workers:
     def __init__(self, held: int, log: Path) -> None:
         self._held = held
         self._log = log
-        self._warm: dict[tuple[str, ...], _Warm] = {}
+        self._warm: dict[tuple[str, ...], _WarmProcess] = {}
 
     def run(
         self,
@@ -62,7 +62,7 @@ class Workers:
         start = time.monotonic()
         log.parent.mkdir(parents=True, exist_ok=True)
         modules = _worth_importing(set(packages))
-        warm = self._warm.get(modules) or _Warm(modules, self._held, self._log)
+        warm = self._warm.get(modules) or _WarmProcess(modules, self._held, self._log)
         self._warm[modules] = warm
         try:
             last, late = warm.run(job, log, start + timeout, on_event)
@@ -90,7 +90,7 @@ class Workers:
             self._warm.popitem()[1].close()
 
 
-class _Warm:
+class _WarmProcess:
     """A process that has imported `modules` and forks cells; one that fails is closed for good."""
 
     def __init__(self, modules: tuple[str, ...], held: int, log: Path) -> None:
@@ -165,7 +165,7 @@ def _worth_importing(packages: set[str]) -> tuple[str, ...]:
 
     None where there is a GPU: a process that has looked for one cannot share it with its children.
     """
-    if probe.machine().get("gpus"):
+    if probe.gpus():
         return ()
     return next((MODULES[name] for name in MODULES if name in packages), ())
 

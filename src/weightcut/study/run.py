@@ -6,7 +6,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,17 +67,13 @@ def run_study(
             raise UsageError(
                 f"unknown variant {name!r}; {nearest(name, [v.name for v in spec.variants])}"
             )
-    with _only_run(out) as held:
-        store = _open(spec, out)
-        try:
-            workers = Workers(held, out / "logs" / "workers.log")
-            try:
-                run = _Run(store, workers, artifacts or artifacts_folder(), listen, timeout)
-                run.everything(tuple(only))
-            finally:
-                workers.close()
-        finally:
-            store.close()
+    with (
+        _only_run(out) as held,
+        closing(_open(spec, out)) as store,
+        closing(Workers(held, out / "logs" / "workers.log")) as workers,
+    ):
+        run = _Run(store, workers, artifacts or artifacts_folder(), listen, timeout)
+        run.everything(tuple(only))
     return publish(out)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,8 @@ def test_a_run_becomes_a_table(tmp_path: Path) -> None:
 
 
 def test_a_task_of_ones_own_tells_its_prompts_too(tmp_path: Path) -> None:
-    example = Path(__file__).parents[3] / "examples" / "own_task.py"
+    example = tmp_path / "own_task.py"
+    shutil.copy(Path(__file__).parents[3] / "examples" / "own_task.py", example)
     profile = {"concurrency": [1], "prompts": 1, "new_tokens": 2}
     model = humaneval_model(tmp_path / "model")
     tasks = [f"{example}:Slugs"]
@@ -63,3 +65,7 @@ def test_a_task_of_ones_own_tells_its_prompts_too(tmp_path: Path) -> None:
         found = list(csv.DictReader(stream))
     assert {row["prompt_id"] for row in found} == {"slugs/slug", "slugs/initials"}
     assert all("slug" in row["prompt"] or "initials" in row["prompt"] for row in found)
+    example.write_text("raise SystemExit('this must not run')")
+    changed = weightcut(*words, home=home)
+    assert changed.returncode == 2
+    assert "has changed or is gone" in changed.stderr
