@@ -261,7 +261,7 @@ def recipes(results: Results) -> Table:
 
 
 def _engine(variant: VariantResult) -> str:
-    options = ", ".join(f"{k}={v}" for k, v in variant.engine_options.items())
+    options = ", ".join(f"{k}={v}" for k, v in variant.engine_options.items() if v is not None)
     return text.plain(f"{variant.engine}({options})" if options else variant.engine)
 
 
