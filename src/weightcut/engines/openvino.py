@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +31,12 @@ from weightcut.settings import silence_telemetry
 GRAPH, WEIGHTS = "openvino_model.xml", "openvino_model.bin"
 Precision = Literal["f32", "f16", "bf16"]
 _CACHE_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "u8": 1.25}
+_KERNELS = "64"
+"""So many compiled kernels are kept, by OpenVINO and by oneDNN below it.
+
+Each number of tokens in a step has kernels of its own; by default thousands stay (hundreds of
+megabytes in a server that reads prompts of all lengths), and make nothing faster.
+"""
 _CHUNK = 1 << 25  # logits in one inference when windows are scored: 128 MiB of float32
 
 
@@ -71,6 +78,7 @@ class OpenVINOEngine(Record):
     def open(self, artifact: Artifact) -> OpenVINOSession:
         """Read the model; it is compiled when it is first used, for what it is then used for."""
         silence_telemetry()
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _KERNELS)
         try:
             import openvino as ov
         except ImportError as error:
@@ -92,6 +100,7 @@ class OpenVINOSession:
         self._properties: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": self._precision,
             "KV_CACHE_PRECISION": self._kv_cache,
+            "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS,
         }
         if engine.threads:
             self._properties["INFERENCE_NUM_THREADS"] = engine.threads

@@ -260,6 +260,27 @@ assert not {{"torch", "transformers", "openvino_telemetry.main"}} & set(sys.modu
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+def test_prompts_of_ever_new_lengths_leave_no_memory_behind(llama: Family) -> None:
+    code = f"""
+from pathlib import Path
+import psutil
+from weightcut.engines.openvino import OpenVINOEngine
+from weightcut.records import Artifact, Request
+artifact = Artifact(path=Path({str(llama.out)!r}), format="openvino", digest="", bytes=0,
+                    checkpoint="")
+def megabytes(lengths):
+    for length in lengths:
+        asked = Request(id="a", prompt="", prompt_ids=(9,) * length, max_new_tokens=1)
+        list(session.generate([asked]))
+    return psutil.Process().memory_info().rss / 1e6
+with OpenVINOEngine().open(artifact) as session:
+    before = megabytes((400, *range(20, 120)))
+    after = megabytes(range(120, 320))
+assert after - before < 60, (before, after)  # with the usual caches about 200
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 def test_describe_names_what_was_used(llama: Family) -> None:
     facts = llama.session.describe()
     assert facts["precision"] == facts["kv_cache"] == "f32"
