@@ -40,9 +40,11 @@ from weightcut.profiling.machine import peak_rss_bytes
 
 ROOT = Path(__file__).parent.parent
 MARKS = re.compile(r"(<!-- capacity: [^>]*-->\n).*?(<!-- /capacity -->)", re.DOTALL)
+KEPT, PAGE = ROOT / "docs" / "measured" / "capacity.json", ROOT / "docs" / "benchmarks.md"
 RECIPES = ("rtn(bits=8)", "rtn(bits=4)")
 HEAD = ("shape", "weights", "recipe", "seconds", "s per 10^9 weights", "CPU s", "peak RSS, GB",
         "not of files, GB", "result, GB", "limit, GB")  # fmt: skip
+HEADING = ("| " + " | ".join(HEAD) + " |", "|---|---|---|" + "---:|" * (len(HEAD) - 3))
 
 
 def main() -> int:
@@ -53,20 +55,13 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where there is room; default: the system's")
     parser.add_argument("--layers", type=int, help="so many of the layers, to see memory sooner")
     parser.add_argument("--limit", type=float, help="GB that the resident set may have")
-    parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
-    parser.add_argument("--json", type=Path, help="add the rows to this file, one a line")
+    parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md, each row")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
         print(json.dumps(quantize(chosen.one[0], Path(chosen.one[1]), Path(chosen.one[2]))))
         return 0
-    here = machine()
-    lines = [
-        f"{datetime.now(UTC):%Y-%m-%d}, {here['cpu']}, {here['cores']} cores.\n",
-        "| " + " | ".join(HEAD) + " |",
-        "|---|---|---|" + "---:|" * (len(HEAD) - 3),
-    ]
-    print("\n".join(lines), flush=True)
+    print("\n".join(HEADING), flush=True)
     within = True
     for name in chosen.shapes:
         with TemporaryDirectory(prefix="weightcut-capacity-", dir=chosen.folder) as folder:
@@ -82,15 +77,26 @@ def main() -> int:
                     "limit": limit,
                 }
                 within &= row["peak"] <= limit * 1e9
-                lines.append(line(row))
-                print(lines[-1], flush=True)
-                if chosen.json:
-                    with chosen.json.open("a") as file:
-                        file.write(json.dumps(row) + "\n")
-    if chosen.write:
-        page, told = ROOT / "docs" / "benchmarks.md", "\n".join([*lines, ""])
-        page.write_text(MARKS.sub(lambda m: m[1] + told + m[2], page.read_text()))
+                print(line(row), flush=True)
+                if chosen.write:
+                    publish(row)
     return 0 if within else 1
+
+
+def publish(row: dict[str, Any]) -> None:
+    """Keep a row beside those of earlier runs, and write the table of docs/benchmarks.md."""
+    here = machine()
+    row |= {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": f"{here['cpu']}, {here['cores']} cores",
+    }
+    kept = json.loads(KEPT.read_text()) if KEPT.is_file() else []
+    kept = [r for r in kept if (r["shape"], r["recipe"]) != (row["shape"], row["recipe"])]
+    kept = sorted([*kept, row], key=lambda r: (r["weights"], r["recipe"]))
+    KEPT.write_text(json.dumps(kept, indent=1) + "\n")
+    when = "; ".join(sorted({f"{r['date']}, {r['machine']}" for r in kept}))
+    told = "\n".join([f"{when}.\n", *HEADING, *map(line, kept), ""])
+    PAGE.write_text(MARKS.sub(lambda m: m[1] + told + m[2], PAGE.read_text()))
 
 
 def elsewhere(text: str, source: Path, out: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -36,6 +36,13 @@ _WEIGHTS = "adapter_model.safetensors"
 
 class AdapterSettings(TrainingSettings):
     """How large the adapters are, where they sit, and what becomes of them."""
+
+    accepts: ClassVar[frozenset[Format]] = frozenset({"hf"})
+    produces: ClassVar[Format] = "hf"
+    needs_calibration: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
+    exact: ClassVar[bool] = False
+    bits: ClassVar[float | None] = None
 
     learning_rate: float = Field(2e-4, gt=0, description="peak learning rate of AdamW")
     rank: int = Field(16, ge=1, description="rank of the update of each layer")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
 
 from weightcut.compression.files import bytes_by_part
 from weightcut.compression.hf_io import save_causal_lm
@@ -12,9 +14,48 @@ from weightcut.compression.hf_source import check_source
 from weightcut.compression.method import Context, Requirements
 from weightcut.errors import NotHere
 from weightcut.models.causal_lm import empty_causal_lm, load_causal_lm
+from weightcut.records import Format, Record
 
 BLOCK = 64
 _OUTPUTS = 32
+
+
+class FourBit(Record):
+    """What NF4 and FP4 share: everything but the 16 levels."""
+
+    accepts: ClassVar[frozenset[Format]] = frozenset({"hf"})
+    produces: ClassVar[Format] = "hf"
+    needs_calibration: ClassVar[bool] = False
+    trains: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
+    bits: ClassVar[float | None] = 4
+    paper: ClassVar[str] = "arXiv:2305.14314"
+    levels: ClassVar[Literal["nf4", "fp4"]]
+
+    double_quant: bool = Field(True, description="quantize the blocks' scales too, to 8 bits")
+    compute_dtype: Literal["bfloat16", "float32"] = Field(
+        "bfloat16", description="type that weights are unpacked to for each product"
+    )
+
+    def requirements(self) -> Requirements:
+        """Return the 16-bit model once, and its 4-bit copy."""
+        return requirements(disk_per_weight=1.0)
+
+    def compress(self, source: Path, out: Path, context: Context) -> None:
+        """Quantize while loading, and write the quantized folder."""
+        import torch
+
+        context.record["block_size"] = BLOCK
+        compress(
+            source,
+            out,
+            context,
+            bits=4,
+            load_in_4bit=True,
+            bnb_4bit_quant_type=self.levels,
+            bnb_4bit_use_double_quant=self.double_quant,
+            bnb_4bit_compute_dtype=getattr(torch, self.compute_dtype),
+        )
 
 
 def requirements(disk_per_weight: float) -> Requirements:

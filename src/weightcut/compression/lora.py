@@ -9,7 +9,6 @@ from weightcut.compression import adapters
 from weightcut.compression.hf_io import load_causal_lm
 from weightcut.compression.method import Context, Requirements
 from weightcut.compression.training import device
-from weightcut.records import Format
 
 
 class LoRA(adapters.AdapterSettings):
@@ -21,13 +20,6 @@ class LoRA(adapters.AdapterSettings):
     """
 
     kind: Literal["lora"] = "lora"
-
-    accepts: ClassVar[frozenset[Format]] = frozenset({"hf"})
-    produces: ClassVar[Format] = "hf"
-    needs_calibration: ClassVar[bool] = False
-    trains: ClassVar[bool] = True
-    exact: ClassVar[bool] = False
-    bits: ClassVar[float | None] = None
     paper: ClassVar[str] = "arXiv:2106.09685"
 
     def requirements(self) -> Requirements:

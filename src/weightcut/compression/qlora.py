@@ -10,7 +10,6 @@ from pydantic import Field
 from weightcut.compression import adapters, bnb
 from weightcut.compression.hf_io import quiet_transformers, save_causal_lm
 from weightcut.compression.method import Context, Requirements
-from weightcut.records import Format
 
 
 class QLoRA(adapters.AdapterSettings):
@@ -31,12 +30,6 @@ class QLoRA(adapters.AdapterSettings):
         True, description="let the optimizer's state move to main memory (GPUs alone)"
     )
 
-    accepts: ClassVar[frozenset[Format]] = frozenset({"hf"})
-    produces: ClassVar[Format] = "hf"
-    needs_calibration: ClassVar[bool] = False
-    trains: ClassVar[bool] = True
-    exact: ClassVar[bool] = False
-    bits: ClassVar[float | None] = None
     paper: ClassVar[str] = "arXiv:2305.14314"
 
     def requirements(self) -> Requirements:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field, model_validator
 
 from weightcut.compression import llm_compressor
 from weightcut.compression.files import bytes_by_part
 from weightcut.compression.hf_io import save_causal_lm
 from weightcut.compression.hf_source import linear_layers, load_checked
-from weightcut.compression.method import Context
+from weightcut.compression.method import Context, Requirements
 from weightcut.errors import NotHere, UsageError
+from weightcut.records import Format, Record
 
 # YAML reads an unquoted 2:4 as 2 minutes and 4 seconds.
 _AS_SECONDS = {124: "2:4", 248: "4:8"}
@@ -32,40 +33,71 @@ def check_pattern(pattern: Pattern, sparsity: float) -> None:
         raise ValueError(f"the pattern {pattern} leaves half of the weights: sparsity is 0.5")
 
 
-def prune(
-    source: Path,
-    out: Path,
-    context: Context,
-    modifier: str,
-    sparsity: float,
-    pattern: Pattern,
-    windows: tuple[int, int],
-    **settings: Any,
-) -> None:
-    """Prune every linear layer but the head by one of llmcompressor's modifiers, and write it.
+class Calibrated(Record):
+    """What Wanda and SparseGPT share: all but the criterion, a modifier of llmcompressor's."""
 
-    modifier: `wanda:WandaPruningModifier` for instance. windows: their number and length.
-    """
-    from importlib import import_module
+    accepts: ClassVar[frozenset[Format]] = frozenset({"hf"})
+    produces: ClassVar[Format] = "hf"
+    needs_calibration: ClassVar[bool] = True
+    trains: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
+    bits: ClassVar[float | None] = None
+    modifier: ClassVar[str]
+    work: ClassVar[tuple[float, float]]
+    """Forward passes that its work on the text is worth; seconds a weight of the rest."""
 
-    model = load_checked(source)
-    layers = linear_layers(model)
-    check_widths(pattern, ((name, layer.in_features) for name, layer in layers.items()))
-    blocks = llm_compressor.windows(model, context, *windows)
-    context.progress("pruning layer after layer", None)
-    module, _, name = modifier.partition(":")
-    with llm_compressor.quiet():
-        kind = getattr(import_module(f"llmcompressor.modifiers.pruning.{module}"), name)
-        made = kind(
-            sparsity=sparsity, mask_structure=pattern or "0:0", targets=list(layers), **settings
+    sparsity: float = Field(0.5, gt=0, lt=1, description="share of the weights that become zero")
+    pattern: Pattern = Field(
+        None, description="weights left of each group of neighbours; null: anywhere"
+    )
+    windows: int = Field(32, ge=1, description="windows of calibration text")
+    length: int = Field(512, ge=8, description="tokens of each window")
+
+    @model_validator(mode="after")
+    def _pattern_fits(self) -> Self:
+        check_pattern(self.pattern, self.sparsity)
+        return self
+
+    def requirements(self) -> Requirements:
+        """Return the 16-bit model, the activations of all windows, and a layer's statistics."""
+        return llm_compressor.requirements(
+            self.windows * self.length,
+            *self.work,
+            disk_per_weight=2.0,
+            memory_per_weight=2.0,
+            window=self.length,
         )
-    llm_compressor.one_shot(model, [made], blocks)
-    context.progress("writing", 0.95)
-    zeros = {
-        name: check_zeros(name, layer.weight, sparsity, pattern) for name, layer in layers.items()
-    }
-    save_causal_lm(model, source, out)
-    tell(context, out, zeros, sparsity, pattern)
+
+    def more(self) -> dict[str, Any]:
+        """Return what the modifier is told beside sparsity and pattern."""
+        return {}
+
+    def compress(self, source: Path, out: Path, context: Context) -> None:
+        """Prune every linear layer but the head, layer after layer, and write the result."""
+        from importlib import import_module
+
+        model = load_checked(source)
+        layers = linear_layers(model)
+        check_widths(self.pattern, ((name, layer.in_features) for name, layer in layers.items()))
+        blocks = llm_compressor.windows(model, context, self.windows, self.length)
+        context.progress("pruning layer after layer", None)
+        module, _, name = self.modifier.partition(":")
+        with llm_compressor.quiet():
+            kind = getattr(import_module(f"llmcompressor.modifiers.pruning.{module}"), name)
+            made = kind(
+                sparsity=self.sparsity,
+                mask_structure=self.pattern or "0:0",
+                targets=list(layers),
+                **self.more(),
+            )
+        llm_compressor.one_shot(model, [made], blocks)
+        context.progress("writing", 0.95)
+        zeros = {
+            name: check_zeros(name, layer.weight, self.sparsity, self.pattern)
+            for name, layer in layers.items()
+        }
+        save_causal_lm(model, source, out)
+        tell(context, out, zeros, self.sparsity, self.pattern)
 
 
 def check_widths(pattern: Pattern, layers: Iterable[tuple[str, int]]) -> None:
