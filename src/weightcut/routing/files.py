@@ -24,7 +24,7 @@ from weightcut.routing.policy import POLICIES, Arrays, State, restore_policy
 from weightcut.routing.router import Router
 
 FORMAT = "weightcut-router"
-VERSION = 2
+VERSION = 3
 FACTS = "router.json"
 WEIGHTS = "weights.npz"
 LARGEST = 512 << 20

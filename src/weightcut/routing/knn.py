@@ -15,13 +15,19 @@ _NEIGHBOURS = 100
 _SHARPNESS = np.float32(4.0)
 KEPT = 8_192
 """At most so many prompts are remembered: a decision compares with every one of them."""
+RANK = 64
+"""Prompts are compared along so many axes: of 103 the others part them little, and cost time."""
 _ROWS = 2_048
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Where the training prompts lie on the sphere [n, dimensions], and their qualities [n, V]."""
+    """Where the training prompts lie [n, RANK], and their qualities [n, V].
 
+    axes: the principal axes of their points on the sphere [dimensions, RANK].
+    """
+
+    axes: Singles
     places: Singles
     quality: Singles
 
@@ -29,9 +35,11 @@ class Neighbours:
     def fit(cls, encoded: Encoded, quality: Floats, seed: int) -> Neighbours:
         """Remember the prompts, or as many of them as KEPT allows."""
         rows = np.random.default_rng(seed).permutation(len(quality))[:KEPT]
+        points = encoded.place[rows]
+        axes = np.ascontiguousarray(np.linalg.svd(points, full_matrices=False)[2][:RANK].T)
         # As they come back from a file, so that a stored router scores like a fresh one.
-        places = encoded.place[rows].astype(np.float16).astype(np.float32)
-        return cls(places, quality[rows].astype(np.float32))
+        places = (points @ axes).astype(np.float16).astype(np.float32)
+        return cls(axes, places, quality[rows].astype(np.float32))
 
     @cached_property
     def _columns(self) -> Singles:
@@ -44,7 +52,7 @@ class Neighbours:
 
     def predict(self, one: One) -> Floats:
         """Return every variant's expected quality."""
-        similar = one.place @ self._columns
+        similar = (one.place @ self.axes) @ self._columns
         first = len(similar) - self._count
         nearest = np.argpartition(similar, first)[first:]
         weights = np.exp(_SHARPNESS * similar.take(nearest))
@@ -53,7 +61,7 @@ class Neighbours:
 
     def predict_many(self, encoded: Encoded) -> Floats:
         """Return the same for many prompts."""
-        places = encoded.place
+        places: Singles = encoded.place @ self.axes
         parts = [
             self._mean(places[start : start + _ROWS] @ self.places.T)
             for start in range(0, len(places), _ROWS)
@@ -70,16 +78,22 @@ class Neighbours:
 
     def arrays(self) -> Arrays:
         """Return everything learnt."""
-        return {"places": self.places.astype(np.float16), "quality": self.quality}
+        return {
+            "axes": self.axes,
+            "places": self.places.astype(np.float16),
+            "quality": self.quality,
+        }
 
     @classmethod
     def restore(cls, arrays: Arrays, encoder: Encoder) -> Neighbours:
         """Return the head of these arrays; ValueError where they do not fit."""
-        found = cls(arrays["places"].astype(np.float32), arrays["quality"].astype(np.float32))
+        found = cls(*(arrays[name].astype(np.float32) for name in ("axes", "places", "quality")))
         width = encoder.topics + SHAPE
         if (
             not len(found.places)
-            or found.places.shape != (len(found.quality), width)
+            or found.axes.ndim != 2
+            or found.places.shape != (len(found.quality), found.axes.shape[1])
+            or len(found.axes) != width
             or found.quality.ndim != 2
         ):
             raise ValueError("the remembered prompts do not fit the features")

@@ -38,15 +38,15 @@ class _Tree(NamedTuple):
 class Grove:
     """Trees as flat arrays; prediction: `base` plus the sum of the values of the leaves reached.
 
-    roots: [trees] where each begins. feature, threshold, left, right: [nodes]; a row goes left
-    where its feature is at most the threshold; a leaf leads to itself. value: [nodes, V].
+    roots: [trees] where each begins. feature, threshold, left: [nodes]; a row goes left where its
+    feature is at most the threshold, else to the node behind that; a leaf leads to itself. value:
+    [nodes, V].
     """
 
     roots: npt.NDArray[np.int32]
     feature: npt.NDArray[np.int32]
     threshold: Singles
     left: npt.NDArray[np.int32]
-    right: npt.NDArray[np.int32]
     value: Singles
     base: Singles
     depth: int
@@ -54,21 +54,18 @@ class Grove:
     @classmethod
     def of(cls, trees: Sequence[_Tree], base: Floats) -> Self:
         """Put trees behind one another."""
-        roots = np.cumsum([0, *(len(tree.feature) for tree in trees)])[:-1]
-        left, right, feature, threshold = [], [], [], []
-        for root, tree in zip(roots, trees, strict=True):
-            itself = np.arange(len(tree.leaf))
-            left.append(np.where(tree.leaf, itself, tree.left) + root)
-            right.append(np.where(tree.leaf, itself, tree.right) + root)
-            feature.append(np.where(tree.leaf, 0, tree.feature))
-            threshold.append(np.where(tree.leaf, np.inf, tree.threshold))
+        roots = np.cumsum([0, *(len(tree.leaf) for tree in trees)])[:-1]
+        placed = [_siblings_together(tree) for tree in trees]
+        leaf = np.concatenate([tree.leaf for tree in placed])
+        left = np.concatenate([n + tree.left for n, tree in zip(roots, placed, strict=True)])
+        feature = np.concatenate([tree.feature for tree in placed])
+        threshold = np.concatenate([tree.threshold for tree in placed])
         return cls(
             roots.astype(np.int32),
-            np.concatenate(feature).astype(np.int32),
-            _rounded_down(np.concatenate(threshold)),
-            np.concatenate(left).astype(np.int32),
-            np.concatenate(right).astype(np.int32),
-            np.concatenate([tree.value for tree in trees]).astype(np.float32),
+            np.where(leaf, 0, feature).astype(np.int32),
+            _rounded_down(np.where(leaf, np.inf, threshold)),
+            left.astype(np.int32),
+            np.concatenate([tree.value for tree in placed]).astype(np.float32),
             base.astype(np.float32),
             max(tree.depth for tree in trees),
         )
@@ -78,14 +75,13 @@ class Grove:
         row, node = one.dense, self.roots
         for _ in range(self.depth):
             reached = self._packed.take(node, axis=0)
-            below = row.take(reached[:, 0]) <= reached[:, 1].view(np.float32)
-            node = np.where(below, reached[:, 2], reached[:, 3])
+            node = reached[:, 2] + (row.take(reached[:, 0]) > reached[:, 1].view(np.float32))
         return np.asarray(self.base + self.value.take(node, axis=0).sum(0), np.float64)
 
     @cached_property
     def _packed(self) -> npt.NDArray[np.int32]:
-        """Each node's feature, threshold (its bits), left and right: one line of the cache."""
-        columns = (self.feature, self.threshold.view(np.int32), self.left, self.right)
+        """Each node's feature, threshold (its bits) and left: in one line of the cache."""
+        columns = (self.feature, self.threshold.view(np.int32), self.left)
         return np.ascontiguousarray(np.column_stack(columns))
 
     def predict_many(self, encoded: Encoded) -> Floats:
@@ -98,26 +94,24 @@ class Grove:
         node = np.broadcast_to(self.roots, (len(rows), len(self.roots)))
         at = np.arange(len(rows))[:, None]
         for _ in range(self.depth):
-            below = rows[at, self.feature[node]] <= self.threshold[node]
-            node = np.where(below, self.left[node], self.right[node])
+            node = self.left[node] + (rows[at, self.feature[node]] > self.threshold[node])
         return np.asarray(self.base + self.value[node].sum(1), np.float64)
 
     def arrays(self) -> Arrays:
         """Return everything learnt."""
-        names = ("roots", "feature", "threshold", "left", "right", "value", "base")
+        names = ("roots", "feature", "threshold", "left", "value", "base")
         return {name: getattr(self, name) for name in names} | {"depth": np.array(self.depth)}
 
     @classmethod
     def restore(cls, arrays: Arrays, encoder: Encoder) -> Self:
         """Return the trees of these arrays; ValueError where they do not fit."""
-        whole = {n: arrays[n].astype(np.int32) for n in ("roots", "feature", "left", "right")}
+        whole = {n: arrays[n].astype(np.int32) for n in ("roots", "feature", "left")}
         real = {n: arrays[n].astype(np.float32) for n in ("threshold", "value", "base")}
         found = cls(
             roots=whole["roots"],
             feature=whole["feature"],
             threshold=real["threshold"],
             left=whole["left"],
-            right=whole["right"],
             value=real["value"],
             base=real["base"],
             depth=int(arrays["depth"]),
@@ -128,11 +122,11 @@ class Grove:
             0 <= found.depth <= _DEEPEST
             and found.base.ndim == 1
             and found.value.shape == (nodes, len(found.base))
-            and all(
-                len(a) == nodes and a.ndim == 1 for a in (found.threshold, found.left, found.right)
-            )
+            and all(len(a) == nodes and a.ndim == 1 for a in (found.threshold, found.left))
             and _within(found.feature, width)
-            and all(_within(a, nodes) for a in (found.roots, found.left, found.right))
+            and _within(found.roots, nodes)
+            # Nothing exceeds a leaf's threshold, so that nothing behind it is ever reached.
+            and _within(found.left + (found.threshold < np.inf), nodes)
         )
         if not fits:
             raise ValueError("the trees do not fit together")
@@ -215,6 +209,27 @@ class Forest(Grove):
             for tree in grown
         ]
         return cls.of(trees, np.zeros(quality.shape[1]))
+
+
+def _siblings_together(tree: _Tree) -> _Tree:
+    """Return the tree with each right child behind the left one, and leaves leading to themselves.
+
+    `right` keeps no meaning.
+    """
+    inner = np.flatnonzero(~tree.leaf)
+    place = np.zeros(len(tree.leaf), np.int64)  # the root stays first
+    place[tree.left[inner]] = 1 + 2 * np.arange(len(inner))
+    place[tree.right[inner]] = 2 + 2 * np.arange(len(inner))
+    order = np.argsort(place)
+    leaf = tree.leaf[order]
+    left = np.where(leaf, np.arange(len(leaf)), place[tree.left[order]])
+    return tree._replace(
+        leaf=leaf,
+        feature=tree.feature[order],
+        threshold=tree.threshold[order],
+        left=left,
+        value=tree.value[order],
+    )
 
 
 _FEW = 4_000
