@@ -18,6 +18,7 @@ import os
 import re
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from weightcut.hardware.probe import machine
 from weightcut.routing.calibrate import choose, kept_and_saved
 from weightcut.routing.encoder import Corpus
 from weightcut.routing.evaluate import Settings, evaluate
+from weightcut.routing.files import write_router
 from weightcut.routing.fit import (
     fit_router,
     foresee,
@@ -35,6 +37,7 @@ from weightcut.routing.fit import (
     training_rows,
 )
 from weightcut.routing.policy import Training, fit_policy
+from weightcut.routing.router import load_router
 from weightcut.routing.table import Table, build_table
 
 ROOT = Path(__file__).parent.parent
@@ -151,13 +154,18 @@ def made_up(prompts: int = 4_000, seed: int = 0) -> Table:
 
 
 def speed(table: Table, calls: int = 3_000) -> dict[str, Any]:
-    """Return percentiles of the time of one decision on prompts of 2 KB, microseconds."""
+    """Return percentiles of the time of one decision on prompts of 2 KB, microseconds.
+
+    The router is stored and read again, as a server does.
+    """
     found = {}
     texts = [
         "\n".join(table.prompts[n : n + 30])[:PROMPT_BYTES] for n in range(0, len(table) - 30, 7)
     ]
     for policy in ("blend", "linear", "knn", "boosted", "rules"):
-        router = fit_router(table, policy)
+        with TemporaryDirectory() as folder:
+            write_router(fit_router(table, policy), Path(folder) / "router")
+            router = load_router(Path(folder) / "router")
         for text in texts[:50]:
             router.decide(text)
         taken = []

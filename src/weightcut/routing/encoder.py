@@ -23,7 +23,6 @@ TOPICS = 64
 _CLIP = 4.0
 _STRUCTURE_WEIGHT = 0.15
 _EPSILON = 1e-9
-_SPACE = np.uint32(1 << ngrams.BITS)
 
 Singles = npt.NDArray[np.float32]
 
@@ -47,9 +46,12 @@ class Corpus:
         """Take prompts apart."""
         texts = [ngrams.shorten(prompt) for prompt in prompts]
         tokens = [ngrams.tokens(text) for text in texts]
+        counts = ngrams.count_matrix(
+            [ngrams.grams(text, words) for text, words in zip(texts, tokens, strict=True)]
+        )
         return cls(
-            ngrams.count_matrix([ngrams.word_grams(words) for words in tokens]),
-            ngrams.count_matrix([ngrams.char_grams(text) for text in texts]),
+            counts[:, : int(ngrams.SPACE)],
+            counts[:, int(ngrams.SPACE) :],
             np.array([structure(t, words) for t, words in zip(texts, tokens, strict=True)]),
             None if embedding is None else embedding.many(texts),
             embedding,
@@ -173,11 +175,10 @@ class Encoder:
         """Return one prompt as numbers, the same as `encode_many` gives it."""
         text = ngrams.shorten(prompt)
         tokens = ngrams.tokens(text)
-        found = (ngrams.word_grams(tokens), ngrams.char_grams(text) + _SPACE)
-        different, counts = ngrams.counted(np.concatenate(found))
+        different, counts = ngrams.counted(ngrams.grams(text, tokens))
         positions = self._table.take(different)
         known = positions >= 0
-        border = int(np.count_nonzero(known[: np.searchsorted(different, _SPACE)]))
+        border = int(np.count_nonzero(known[: np.searchsorted(different, ngrams.SPACE)]))
         positions = positions[known]
         weights = 1 + np.log(counts[known].astype(np.float32))
         weights *= self.idf.take(positions)
@@ -236,9 +237,9 @@ class Encoder:
     @cached_property
     def _table(self) -> npt.NDArray[np.int32]:
         """Where each hash stands in the vocabulary, -1 for none: words, then characters."""
-        table = np.full(2 * int(_SPACE), -1, np.int32)
+        table = np.full(2 * int(ngrams.SPACE), -1, np.int32)
         table[self.words] = np.arange(len(self.words))
-        table[self.chars + _SPACE] = np.arange(len(self.words), len(self.idf))
+        table[self.chars + ngrams.SPACE] = np.arange(len(self.words), len(self.idf))
         return table
 
     def _weights(self, counts: Any, vocabulary: ngrams.Ids, offset: int) -> Any:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 BITS = 18
 """A hash has so many bits; words and characters each have their own space of 2**BITS."""
+SPACE = np.uint32(1 << BITS)
 LONGEST = 32_768
 """Characters of a prompt that are looked at: the first and last halves of so many."""
 CHARS = 1_024
@@ -57,15 +58,25 @@ _LONGEST_WORD = 32
 _HASHES = _Hashes()
 
 
-def word_grams(words: Sequence[str]) -> Ids:
-    """Return the hashes of all tokens and of all pairs of neighbours."""
+def grams(prompt: str, words: Sequence[str]) -> Ids:
+    """Return the hashes of all tokens, pairs of neighbours, and runs of characters, in any order.
+
+    words: `tokens(prompt)`. Those of characters lie SPACE higher than those of words.
+    """
+    of_words, of_chars = _word_codes(words), _char_codes(prompt)
+    found = _mixed(np.concatenate([*of_words, *of_chars]))
+    found[sum(map(len, of_words)) :] += SPACE
+    return found
+
+
+def _word_codes(words: Sequence[str]) -> tuple[Ids, Ids]:
+    """Return the codes of all tokens and of all pairs of neighbours."""
     single = np.fromiter(map(_HASHES.__getitem__, words), _U32, len(words))
-    pairs = single[:-1] * _U32(0x9E3779B1) + single[1:]
-    return _mixed(np.concatenate([single + _U32(1), pairs]))
+    return single + _U32(1), single[:-1] * _U32(0x9E3779B1) + single[1:]
 
 
-def char_grams(prompt: str) -> Ids:
-    """Return the hashes of all runs of 3 and 4 bytes (UTF-8, spaces folded) of both ends.
+def _char_codes(prompt: str) -> list[Ids]:
+    """Return the codes of all runs of 3 and 4 bytes (UTF-8, spaces folded) of both ends.
 
     Spelling shows itself in little text: the first and last CHARS / 2 characters are enough.
     """
@@ -78,7 +89,7 @@ def char_grams(prompt: str) -> Ids:
         rolling = rolling[:-1] * _U32(0x01000193) + codes[n - 1 :][: max(0, len(rolling) - 1)]
         if n in _RUNS:
             found.append(rolling + _U32(n * 0x51ED27))
-    return _mixed(np.concatenate(found))
+    return found
 
 
 def _mixed(codes: Ids) -> Ids:
@@ -100,12 +111,12 @@ def counted(ids: Ids) -> tuple[Ids, npt.NDArray[np.int64]]:
 
 
 def count_matrix(rows: list[Ids]) -> Any:
-    """Return the counts of every row's ids as a sparse matrix (CSR float32) [rows, 2**BITS]."""
+    """Return the counts of every row's ids as a sparse matrix (CSR float32) [rows, 2 * SPACE]."""
     from scipy.sparse import csr_matrix
 
     pairs = [counted(row) for row in rows]
     ends = np.cumsum([0, *(len(ids) for ids, _ in pairs)])
     ids = np.concatenate([ids for ids, _ in pairs]) if pairs else np.zeros(0, _U32)
     counts = np.concatenate([n for _, n in pairs]) if pairs else np.zeros(0)
-    shape = (len(rows), 1 << BITS)
+    shape = (len(rows), 2 * int(SPACE))
     return csr_matrix((counts.astype(np.float32), ids.astype(np.int32), ends), shape=shape)

@@ -50,15 +50,18 @@ def structure(prompt: str, tokens: Sequence[str]) -> npt.NDArray[np.float32]:
 
     tokens: `ngrams.tokens(prompt)`, the words, digits and signs in small letters.
     """
-    codes = np.frombuffer(prompt.encode("utf-32-le"), np.uint32)
-    counts = np.bincount(codes[codes < _ASCII], minlength=_ASCII)
-    lines = prompt.count("\n") + 1
-    length, words = max(1, len(prompt)), prompt.count(" ") + lines
+    counts = _characters(prompt)
+    lines = int(counts[ord("\n")]) + 1
+    length, words = max(1, len(prompt)), int(counts[ord(" ")]) + lines
     digits = int(counts[48:58].sum())
     options = _OPTION.findall(prompt)
     stem = prompt[: prompt.find("\n")] if options else prompt
     different = set(tokens)
     lengths = list(map(len, different))
+
+    def count(mark: str) -> int:
+        return prompt.count(mark) if counts[ord(mark[-1])] else 0
+
     values = [
         math.log1p(len(prompt)),
         math.log1p(words),
@@ -75,13 +78,21 @@ def structure(prompt: str, tokens: Sequence[str]) -> npt.NDArray[np.float32]:
         math.log1p(max(lengths, default=0)),
         len([n for n in lengths if n >= 8]) / max(1, len(lengths)),
         float(stem.rstrip().endswith("?")),
-        (prompt.startswith((" ", "\t")) + prompt.count("\n ") + prompt.count("\n\t")) / lines,
-        math.log1p(prompt.count(">>>") + prompt.count("assert")),
-        math.log1p(prompt.count("```")),
+        (prompt.startswith((" ", "\t")) + prompt.count("\n ") + count("\n\t")) / lines,
+        math.log1p(count(">>>") + prompt.count("assert")),
+        math.log1p(count("```")),
         *(math.log1p(len(marks & different)) for marks in _LANGUAGES.values()),
         *(float(word in different) for word in _QUESTION),
     ]
     return np.array(values, np.float32)
+
+
+def _characters(prompt: str) -> npt.NDArray[np.int64]:
+    """Return how often each character of ASCII occurs."""
+    if prompt.isascii():
+        return np.bincount(np.frombuffer(prompt.encode(), np.uint8), minlength=_ASCII)
+    codes = np.frombuffer(prompt.encode("utf-32-le"), np.uint32)
+    return np.bincount(codes[codes < _ASCII], minlength=_ASCII)
 
 
 def _options(options: list[str]) -> list[float]:
