@@ -188,6 +188,7 @@ def evaluate(
 
 
 def _show(result: dict[str, Any]) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable
 
@@ -198,10 +199,15 @@ def _show(result: dict[str, Any]) -> None:
         title=f"{result['splits']} splits, {result['train']} prompts learnt from, "
         f"{result['test']} tested",
         title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=0,
     )
     for heading in HEADINGS:
         first = heading == HEADINGS[0]
-        shown.add_column(heading, justify="left" if first else "right", no_wrap=first)
+        bounds = 8 if heading == "APGR" else None  # an interval's bound stays in one piece
+        shown.add_column(
+            heading, justify="left" if first else "right", no_wrap=first, min_width=bounds
+        )
     for row in table_rows(result):
         shown.add_row(*row)
     console.print(shown)

@@ -7,6 +7,7 @@ process) and `dashboard.log` (what it said). Nothing else is written, and nothin
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -142,9 +143,12 @@ def _environment() -> dict[str, str]:
 def ask(arguments: Sequence[str], seconds: float = 600.0) -> Any:
     """Return what a command of weightcut prints as JSON; its error is raised as ours.
 
-    In a process of its own: the server imports no model library, and no broken one ends it.
+    arguments: options, then `--` and what is no option, if anything. It runs in a process of its
+    own: the server imports no model library, and no broken one ends it.
     """
-    whole = [sys.executable, "-m", "weightcut", *arguments, "--json"]
+    options = list(itertools.takewhile("--".__ne__, arguments))
+    rest = arguments[len(options) :]
+    whole = [sys.executable, "-m", "weightcut", *options, "--json", *rest]
     try:
         done = subprocess.run(  # noqa: S603
             whole,

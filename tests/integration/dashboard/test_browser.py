@@ -227,6 +227,11 @@ def test_a_router_is_learnt_and_a_prompt_tried(tab: Any, server: Server, tmp_pat
     _settled(tab)
     found = _exports(tab, "promises", tmp_path)
     assert len(json.loads(found["JSON"])["promises"]) == 50
+    tab.get_by_role("button", name="Evaluate").click()
+    tab.get_by_text("Up and to the left is better").wait_for(timeout=120_000)
+    _settled(tab)
+    found = _exports(tab, "evaluation", tmp_path)
+    assert {"blend", "random", "oracle"} <= set(json.loads(found["JSON"])["policies"])
 
 
 def test_the_hardware_page_tells_what_runs(tab: Any, server: Server, tmp_path: Path) -> None:
