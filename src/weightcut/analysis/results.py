@@ -286,10 +286,15 @@ class _Study:
         return _latency(self.profiles[name]) if name else None
 
     def _uncompressed(self, variant: VariantSpec) -> str | None:
-        """Return the variant on the same engine, same options, without any compression."""
+        """Return the variant on the same engine without any compression.
+
+        Where the engine stands in the study with several options, the one with the same.
+        """
         if not variant.recipe:
             return variant.name
-        plain = [v for v in self.spec.variants if v.engine == variant.engine and not v.recipe]
+        kind = variant.engine.kind
+        plain = [v for v in self.spec.variants if v.engine.kind == kind and not v.recipe]
+        plain.sort(key=lambda v: v.engine != variant.engine)
         return plain[0].name if plain else None
 
     def _point(self, variant: VariantResult) -> Point:

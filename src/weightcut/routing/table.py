@@ -87,19 +87,20 @@ class Table:
         ]
         # Of equal cost, the full one is the last.
         kept.sort(key=lambda v: self.variants[v] == full)
+        notes = [
+            f"{name} was left out: it costs more than {full}"
+            for name, cost in zip(self.variants, self.costs, strict=True)
+            if cost > most and (not only or name in only)
+        ]
         if len(kept) < 2:
             names = ", ".join(self.variants[v] for v in kept)
             raise UsageError(
-                f"routing needs two variants, only {names} is left",
+                "; ".join([f"routing needs two variants, only {names} is left", *notes]),
                 place="--full" if full else "--only",
-                cure="name others",
+                cure=f"name another: {', '.join(self.variants)}"
+                if only or len(self.variants) > 2
+                else "there is nothing to save here",
             )
-        dear = [name for name, cost in zip(self.variants, self.costs, strict=True) if cost > most]
-        notes = [
-            f"{name} was left out: it costs more than {full}"
-            for name in dear
-            if not only or name in only
-        ]
         return replace(
             self,
             variants=tuple(self.variants[v] for v in kept),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.studies import QUICKSTART, Study, example_study
 
 from weightcut.analysis.results import build_results
-from weightcut.records import Cell, CellKey, Keep, Observation, Step
+from weightcut.records import Cell, CellKey, Keep, Named, Observation, Step
 from weightcut.records.results import Results, VariantResult
 
 FULL, OV16, INT8, INT4, NF4, PRUNED, DISTILLED = (c.name for c in QUICKSTART)
@@ -77,6 +77,20 @@ def test_speedups_against_the_baseline_and_the_same_engine(results: Results) -> 
     assert plain.against_baseline.speedup_same_engine == 1
     assert against.size_ratio == pytest.approx(135 / 269)
     assert against.throughput_speedup.keys() == {"1", "8", "32"}
+
+
+def test_the_same_engine_with_other_options_is_the_same_engine() -> None:
+    study = example_study()
+    quick = Named(kind="openvino", settings={"precision": "f32"})
+    variants = tuple(
+        v.model_copy(update={"engine": quick}) if v.name == INT8 else v for v in study.spec.variants
+    )
+    spec = study.spec.model_copy(update={"variants": variants})
+    int8 = _of(build_results(*study._replace(spec=spec)), INT8)
+    assert int8.against_baseline is not None
+    assert int8.against_baseline.speedup_same_engine == pytest.approx(
+        _of(build_results(*study), INT8).against_baseline.speedup_same_engine  # type: ignore[union-attr]
+    )
 
 
 def test_the_recommended_variant_is_retained_fast_and_explained(results: Results) -> None:

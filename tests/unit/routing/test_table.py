@@ -139,6 +139,8 @@ def test_variants_can_be_chosen_and_dearer_ones_than_the_full_model_are_left_out
     for only, full in (([], "v0"), (["v1"], None), (["x"], None), ([], "x")):
         with pytest.raises(UsageError):
             made.narrowed(only, full)
+    with pytest.raises(UsageError, match="v1 was left out: it costs more than v0"):
+        made.narrowed(["v1"], "v0")
 
 
 def test_of_equal_cost_the_full_model_is_the_last() -> None:
