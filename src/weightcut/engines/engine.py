@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from weightcut.records import (
     Artifact,
@@ -56,6 +57,20 @@ class Session(Protocol):
     def close(self) -> None:
         """Give the memory back; closing twice is harmless."""
         ...
+
+
+class Closing(ABC):
+    """A session that is closed where its block is left, whatever has happened in it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the memory back; closing twice is harmless."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 @dataclass(frozen=True, slots=True)

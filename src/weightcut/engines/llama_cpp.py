@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Literal
 
 import psutil
 from pydantic import Field
 
 from weightcut.engines.answers import log_softmax
-from weightcut.engines.engine import Cost
+from weightcut.engines.engine import Closing, Cost
 from weightcut.engines.llama_cpp_context import LlamaContext, LlamaModel
 from weightcut.engines.slots import SlotBatch, needed
 from weightcut.engines.versions import told_of
@@ -58,7 +57,7 @@ class LlamaCppEngine(Record):
             return LlamaCppSession(self, artifact.path, header, LlamaModel(library, path))
 
 
-class LlamaCppSession:
+class LlamaCppSession(Closing):
     """An opened GGUF file."""
 
     def __init__(
@@ -110,17 +109,6 @@ class LlamaCppSession:
             self._context.close()
             self._context = None
         self._model.close()
-
-    def __enter__(self) -> LlamaCppSession:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _opened(self, slots: int, capacity: int) -> LlamaContext:
         """Return a context of that size; the one before is closed first."""

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -15,7 +14,7 @@ import psutil
 from pydantic import Field
 
 from weightcut.engines.answers import log_softmax
-from weightcut.engines.engine import Cost
+from weightcut.engines.engine import Closing, Cost
 from weightcut.engines.onnxruntime_rows import OnnxRows
 from weightcut.engines.slots import SlotBatch, needed
 from weightcut.engines.versions import told_of
@@ -67,7 +66,7 @@ class OnnxRuntimeEngine(Record):
             return OnnxRuntimeSession(self, artifact.path, _open(onnxruntime, path, settings))
 
 
-class OnnxRuntimeSession:
+class OnnxRuntimeSession(Closing):
     """An opened ONNX model."""
 
     def __init__(self, engine: OnnxRuntimeEngine, folder: Path, opened: Any) -> None:
@@ -110,17 +109,6 @@ class OnnxRuntimeSession:
     def close(self) -> None:
         """Give the memory back; closing twice is harmless."""
         self._opened = None
-
-    def __enter__(self) -> OnnxRuntimeSession:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _rows(self, slots: int, capacity: int) -> OnnxRows:
         if self._opened is None:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from weightcut.engines.answers import log_softmax
-from weightcut.engines.engine import Cost
+from weightcut.engines.engine import Closing, Cost
 from weightcut.engines.openvino_batching import (
     PagedBatching,
     StatefulBatching,
@@ -87,7 +86,7 @@ class OpenVINOEngine(Record):
         return OpenVINOSession(self, artifact.path, core, _read(core, artifact.path))
 
 
-class OpenVINOSession:
+class OpenVINOSession(Closing):
     """An opened OpenVINO model."""
 
     def __init__(self, engine: OpenVINOEngine, folder: Path, core: Any, graph: Any) -> None:
@@ -157,17 +156,6 @@ class OpenVINOSession:
     def close(self) -> None:
         """Give the memory back; closing twice is harmless."""
         self._batching = self._compiled = self._graph = None
-
-    def __enter__(self) -> OpenVINOSession:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _open_batching(self) -> PagedBatching | StatefulBatching:
         limit = self._engine.max_batch

@@ -6,10 +6,9 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Any, ClassVar, Literal
 
-from weightcut.engines.engine import Cost
+from weightcut.engines.engine import Closing, Cost
 from weightcut.models.scripted import END, ScriptedModel
 from weightcut.records import (
     Artifact,
@@ -43,7 +42,7 @@ class ScriptedEngine(Record):
         return ScriptedSession(ScriptedModel.load(artifact.path))
 
 
-class ScriptedSession:
+class ScriptedSession(Closing):
     """An opened scripted model; see `ScriptedModel` for what it does and why."""
 
     def __init__(self, model: ScriptedModel) -> None:
@@ -71,17 +70,6 @@ class ScriptedSession:
 
     def close(self) -> None:
         """Do nothing: there is no memory to give back."""
-
-    def __enter__(self) -> ScriptedSession:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _fail_on_demand(self) -> None:
         limit = self._model.fail_after

@@ -7,14 +7,13 @@ import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from weightcut.engines.answers import Answer, log_softmax
-from weightcut.engines.engine import Cost
+from weightcut.engines.engine import Closing, Cost
 from weightcut.engines.gpu_answers import missing_library, offline, require_gpu
 from weightcut.errors import BrokenInput, WeightcutError
 from weightcut.models.tokenizer import load_tokenizer
@@ -69,7 +68,7 @@ class TensorRTEngine(Record):
         return TensorRTSession(self, tensorrt_llm, model, artifact.path)
 
 
-class TensorRTSession:
+class TensorRTSession(Closing):
     """An opened model on a GPU."""
 
     def __init__(self, engine: TensorRTEngine, library: Any, model: Any, folder: Path) -> None:
@@ -131,17 +130,6 @@ class TensorRTSession:
         if self._model is not None:
             self._model.shutdown()
             self._model = None
-
-    def __enter__(self) -> TensorRTSession:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _opened(self) -> Any:
         if self._model is None:

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from weightcut.engines.batching import Batch
 from weightcut.engines.bnb_prompts import unpack_for_prompts
-from weightcut.engines.engine import Cost
+from weightcut.engines.engine import Closing, Cost
 from weightcut.engines.versions import told_of
 from weightcut.errors import BrokenInput, NotHere, UsageError
 from weightcut.models import adapters, torch_state
@@ -91,7 +90,7 @@ class TransformersEngine(Record):
             return TransformersSession(artifact.path, self.dtype, device, self.max_batch)
 
 
-class TransformersSession:
+class TransformersSession(Closing):
     """A loaded model and its tokenizer."""
 
     def __init__(self, folder: Path, dtype: str, device: str, max_batch: int) -> None:
@@ -146,17 +145,6 @@ class TransformersSession:
     def close(self) -> None:
         """Drop the model."""
         self._model = None
-
-    def __enter__(self) -> TransformersSession:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def load_model(folder: Path, dtype: str, device: str) -> Any:

@@ -6,13 +6,12 @@ import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from weightcut.engines.answers import Answer
-from weightcut.engines.engine import Cost
+from weightcut.engines.engine import Closing, Cost
 from weightcut.engines.gpu_answers import missing_library, offline, require_gpu, table
 from weightcut.errors import BrokenInput, WeightcutError
 from weightcut.models.tokenizer import load_tokenizer
@@ -77,7 +76,7 @@ class VLLMEngine(Record):
         }
 
 
-class VLLMSession:
+class VLLMSession(Closing):
     """An opened model on a GPU."""
 
     def __init__(self, library: Any, engine: Any, folder: Path, settings: dict[str, Any]) -> None:
@@ -139,17 +138,6 @@ class VLLMSession:
     def close(self) -> None:
         """Drop the engine; closing twice is harmless."""
         self._engine = None
-
-    def __enter__(self) -> VLLMSession:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _opened(self) -> Any:
         if self._engine is None:
