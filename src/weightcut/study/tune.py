@@ -26,7 +26,7 @@ from weightcut.records.results import VariantResult
 from weightcut.settings import artifacts_folder
 from weightcut.store.run_store import RunStore
 from weightcut.study.estimate import Estimator
-from weightcut.study.run import Listener, run_study
+from weightcut.study.run import Event, Listener, run_study
 from weightcut.study.space import Way
 from weightcut.study.spec import load_study
 
@@ -34,6 +34,7 @@ Goal = Literal["latency", "memory", "size"]
 BASELINE = "full"
 AT_ONCE = 3  # recipes that are proposed, built and judged by the proxy together
 PROXY_SHARE = 0.6  # of the budget; the rest is for execution
+_TICK = 5.0  # seconds
 PATIENCE = 12  # proposals in a row that were tried before, after which nothing new is left
 _WINDOWS = {"name": "perplexity", "limit": 4, "length": 256}
 _STORAGE = "trials.sqlite"
@@ -96,7 +97,7 @@ class Search:
             asked = self._ask(study, tried, clock)
             if not asked:
                 break
-            self._judge(study, asked, tried)
+            self._judge(study, asked, tried, clock)
             clock.tick()
         passed = [trial for trial in tried.values() if trial.state == "passed"]
         results = self._measure(_frontier(passed), clock)
@@ -200,12 +201,16 @@ class Search:
         )
 
     def _judge(
-        self, study: Any, asked: Sequence[tuple[Any, VariantSpec]], tried: dict[str, Trial]
+        self,
+        study: Any,
+        asked: Sequence[tuple[Any, VariantSpec]],
+        tried: dict[str, Trial],
+        clock: _Clock,
     ) -> None:
         """Build what was proposed, measure its divergence, and tell both to Optuna."""
         import optuna
 
-        results = self._run("proxy", [variant for _, variant in asked], [_WINDOWS], None)
+        results = self._run("proxy", [variant for _, variant in asked], [_WINDOWS], None, clock)
         by_name = {one.name: one for one in results.variants}
         if broken := by_name[BASELINE].errors:
             raise WeightcutError(
@@ -237,13 +242,13 @@ class Search:
 
     def _measure(self, finalists: Sequence[Trial], clock: _Clock) -> Results:
         """Measure the baseline, then one finalist after another while there is time for it."""
-        results = self._run("final", [], self.tasks, {})
-        took = clock.tick()
+        results, took = self._run("final", [], self.tasks, {}, clock), 0.0
         for number, trial in enumerate(finalists):
             if number and clock.left(1.0) < took:
                 break
-            results = self._run("final", [trial.variant], self.tasks, {})
-            took = clock.tick()
+            start = time.monotonic()
+            results = self._run("final", [trial.variant], self.tasks, {}, clock)
+            took = time.monotonic() - start
         return results
 
     def _run(
@@ -252,8 +257,14 @@ class Search:
         more: Sequence[VariantSpec],
         tasks: Sequence[Mapping[str, Any]],
         profile: Mapping[str, Any] | None,
+        clock: _Clock,
     ) -> Results:
         """Add variants to a run of this search and run what of it is not done."""
+
+        def listen(event: Event) -> None:
+            clock.tick_now_and_then()
+            self.listen(event)
+
         out = self.folder / name
         spec = self._spec(name, tasks, profile)
         before: tuple[VariantSpec, ...] = spec.variants
@@ -264,7 +275,7 @@ class Search:
         known = {variant.name for variant in before}
         new = tuple(variant for variant in more if variant.name not in known)
         spec = spec.model_copy(update={"variants": before + new})
-        return run_study(spec, out, listen=self.listen, artifacts=self.artifacts)
+        return run_study(spec, out, listen=listen, artifacts=self.artifacts)
 
     def _spec(
         self, name: str, tasks: Sequence[Mapping[str, Any]], profile: Mapping[str, Any] | None
@@ -351,13 +362,17 @@ class _Clock:
         self.spent = float(study.user_attrs.get("spent", 0.0))
         self._last = time.monotonic()
 
-    def tick(self) -> float:
-        """Count the time since the last tick and return it."""
+    def tick(self) -> None:
+        """Count the time since the last tick."""
         now = time.monotonic()
-        passed, self._last = now - self._last, now
-        self.spent += passed
+        self.spent += now - self._last
+        self._last = now
         self._study.set_user_attr("spent", self.spent)
-        return passed
+
+    def tick_now_and_then(self) -> None:
+        """Count while a run is under way, so that the time of one that is killed counts too."""
+        if time.monotonic() - self._last > _TICK:
+            self.tick()
 
     def left(self, share: float) -> float:
         """Return what is left of a share of the budget."""

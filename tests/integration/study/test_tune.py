@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from tests.scripted_models import humaneval_model
 from weightcut.errors import UsageError
 from weightcut.models.resolve import resolve
 from weightcut.records import Keep
+from weightcut.study import tune
+from weightcut.study.run import Event
 from weightcut.study.space import Way, choices, ways
 from weightcut.study.tune import Search, Tuned
 
@@ -75,6 +78,25 @@ def test_without_time_the_baseline_alone_is_measured_and_nothing_wins(tmp_path: 
     assert found.trials == ()
     assert found.winner == "full"
     assert found.artifact is None
+
+
+def test_the_time_of_an_interrupted_search_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tune, "_TICK", 0.0)
+    model = humaneval_model(tmp_path / "model")
+
+    def stop(event: Event) -> None:
+        if event.kind == "finished":
+            raise KeyboardInterrupt
+
+    search = _search(tmp_path / "out", model)
+    search.listen = stop
+    with pytest.raises(KeyboardInterrupt):
+        search.run()
+    start = time.monotonic()
+    found = _search(tmp_path / "out", model, budget=1e-6).run()
+    assert found.spent > time.monotonic() - start
 
 
 def test_an_unknown_task_is_told_before_any_work(tmp_path: Path) -> None:

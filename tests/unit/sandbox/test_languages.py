@@ -178,7 +178,7 @@ CSHARP = {
     "process": (
         "using System.Diagnostics; class A { static void Main() {"
         ' Process.Start("/bin/true").WaitForExit(); } }',
-        "failed",
+        "blocked",
     ),
     "environment": (
         "class A { static int Main() { return "
@@ -188,7 +188,7 @@ CSHARP = {
     "fork": (
         'class A { [System.Runtime.InteropServices.DllImport("libc")] static extern int fork();'
         " static int Main() { return fork() < 0 ? 1 : 0; } }",
-        "failed",
+        "blocked",
     ),
 }
 

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Diagnostics;
 using System.IO;
 using System.Reflection;
@@ -9,7 +10,7 @@ using System.Text;
 /// <remarks>
 /// Standard input is a mailbox, a file in memory. It holds a secret and the program; both are read
 /// and removed before the program starts, and the secret goes back into it once Main has returned.
-/// A program that calls native code or searches memory could find it: see weightcut.sandbox.
+/// What could find it (native code, reflection, memory without rules) is refused by Rules.
 /// </remarks>
 static class Launcher
 {
@@ -64,7 +65,13 @@ static class Launcher
 
     static bool Run(byte[] code)
     {
-        MethodInfo main = Assembly.Load(code).EntryPoint;
+        Assembly program = Assembly.Load(code);
+        string broken = Rules.BrokenBy(program);
+        if (broken != null)
+        {
+            throw new UnauthorizedAccessException("a program may not use " + broken);
+        }
+        MethodInfo main = program.EntryPoint;
         var arguments = main.GetParameters().Length == 0
             ? new object[0] : new object[] { new string[0] };
         object result = main.Invoke(null, arguments);
@@ -126,5 +133,139 @@ static class Launcher
         {
             Console.Error.WriteLine(message);
         }
+    }
+}
+
+/// <summary>What a program may refer to, so that no managed code of its own reaches further.</summary>
+/// <remarks>
+/// Read from the tables of the assembly: every type and member of another assembly that its code can
+/// touch stands there. mcs compiles without -unsafe, so that there are no pointers.
+/// </remarks>
+static class Rules
+{
+    const int TypeReferences = 0x01000000;
+    const int MemberReferences = 0x0A000000;
+    const BindingFlags All = BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Static
+        | BindingFlags.Instance | BindingFlags.DeclaredOnly;
+
+    static readonly HashSet<string> Namespaces = new HashSet<string>
+    {
+        "System", "System.Collections", "System.Collections.Concurrent",
+        "System.Collections.Generic", "System.Collections.ObjectModel",
+        "System.Collections.Specialized", "System.Globalization", "System.IO", "System.Linq",
+        "System.Numerics", "System.Runtime.CompilerServices", "System.Security.Cryptography",
+        "System.Text", "System.Text.RegularExpressions", "System.Threading",
+        "System.Threading.Tasks",
+    };
+
+    static readonly HashSet<string> Types = new HashSet<string>
+    {
+        "System.Diagnostics.Debug", "System.Diagnostics.Stopwatch", "System.Diagnostics.Trace",
+        "System.Reflection.MemberInfo",
+    };
+
+    /// <summary>Doors to reflection, other domains, handles and memory, in allowed namespaces.</summary>
+    static readonly HashSet<string> Doors = new HashSet<string>
+    {
+        "System.Activator", "System.AppDomain", "System.AppDomainManager",
+        "System.AppDomainSetup", "System.ArgIterator", "System.IO.UnmanagedMemoryAccessor",
+        "System.IO.UnmanagedMemoryStream", "System.ModuleHandle", "System.RuntimeArgumentHandle",
+        "System.RuntimeMethodHandle", "System.Runtime.CompilerServices.Unsafe",
+        "System.TypedReference", "System._AppDomain",
+    };
+
+    /// <summary>Of these types only the members that are named.</summary>
+    static readonly Dictionary<string, string> Members = new Dictionary<string, string>
+    {
+        { "System.Type", " GetTypeFromHandle get_FullName get_Namespace get_IsArray get_IsEnum"
+            + " get_IsGenericType get_IsPrimitive get_IsValueType get_BaseType op_Equality"
+            + " op_Inequality Equals GetHashCode GetTypeCode IsAssignableFrom IsInstanceOfType"
+            + " ToString " },
+        { "System.Reflection.MemberInfo", " get_Name " },
+        { "System.Delegate", " Combine Remove op_Equality op_Inequality Equals GetHashCode " },
+        { "System.MulticastDelegate", " .ctor op_Equality op_Inequality Equals GetHashCode " },
+        { "System.Diagnostics.Debug", " Assert Fail Write WriteLine WriteIf WriteLineIf Print " },
+        { "System.Diagnostics.Trace", " Assert Fail Write WriteLine WriteIf WriteLineIf " },
+    };
+
+    /// <summary>Names that a test relies on: a type of the program's own would stand for them.</summary>
+    static readonly HashSet<string> Reserved = new HashSet<string>
+    {
+        "Array", "Console", "Convert", "Debug", "Enumerable", "Environment", "Exception", "Math",
+        "Object", "String", "Trace",
+    };
+
+    /// <summary>Return the first thing that the program may not have; null if there is none.</summary>
+    internal static string BrokenBy(Assembly program)
+    {
+        foreach (Type type in program.GetTypes())
+        {
+            if (type.IsExplicitLayout)
+            {
+                return "fields that overlap (" + type + ")";
+            }
+            if (Reserved.Contains(type.Name))
+            {
+                return "a type of its own named " + type.Name;
+            }
+            foreach (MethodInfo method in type.GetMethods(All))
+            {
+                MethodImplAttributes kind = method.GetMethodImplementationFlags();
+                MethodImplAttributes code = kind & MethodImplAttributes.CodeTypeMask;
+                if ((method.Attributes & MethodAttributes.PinvokeImpl) != 0
+                    || (kind & (MethodImplAttributes.InternalCall | MethodImplAttributes.Unmanaged)) != 0
+                    || code == MethodImplAttributes.Native || code == MethodImplAttributes.OPTIL)
+                {
+                    return "native code (" + method.Name + ")";
+                }
+            }
+        }
+        Module module = program.ManifestModule;
+        for (int row = 1; ; row++)
+        {
+            try
+            {
+                Type type = module.ResolveType(TypeReferences + row);
+                if (!Allowed(type))
+                {
+                    return type.FullName;
+                }
+            }
+            catch (ArgumentOutOfRangeException)
+            {
+                break;
+            }
+        }
+        for (int row = 1; ; row++)
+        {
+            try
+            {
+                MemberInfo member = module.ResolveMember(MemberReferences + row);
+                string named;
+                if (member.DeclaringType != null
+                    && Members.TryGetValue(member.DeclaringType.FullName ?? "", out named)
+                    && !named.Contains(" " + member.Name + " "))
+                {
+                    return member.DeclaringType.FullName + "." + member.Name;
+                }
+            }
+            catch (ArgumentOutOfRangeException)
+            {
+                break;
+            }
+        }
+        return null;
+    }
+
+    static bool Allowed(Type type)
+    {
+        while (type.DeclaringType != null)
+        {
+            type = type.DeclaringType;
+        }
+        string name = type.FullName;
+        return typeof(Attribute).IsAssignableFrom(type) || Types.Contains(name)
+            || (Namespaces.Contains(type.Namespace ?? "") && !Doors.Contains(name)
+                && !name.StartsWith("System.Runtime.CompilerServices.CallSite"));
     }
 }
