@@ -138,8 +138,8 @@ static class Launcher
 
 /// <summary>What a program may refer to, so that no managed code of its own reaches further.</summary>
 /// <remarks>
-/// Read from the tables of the assembly: every type and member of another assembly that its code can
-/// touch stands there. mcs compiles without -unsafe, so that there are no pointers.
+/// Read from the tables of the assembly: every type and member of another assembly that its
+/// code can touch stands there. mcs compiles without -unsafe, so that there are no pointers.
 /// </remarks>
 static class Rules
 {
@@ -153,22 +153,23 @@ static class Rules
         "System", "System.Collections", "System.Collections.Concurrent",
         "System.Collections.Generic", "System.Collections.ObjectModel",
         "System.Collections.Specialized", "System.Globalization", "System.IO", "System.Linq",
-        "System.Numerics", "System.Runtime.CompilerServices", "System.Security.Cryptography",
-        "System.Text", "System.Text.RegularExpressions", "System.Threading",
-        "System.Threading.Tasks",
+        "System.Numerics", "System.Runtime.CompilerServices", "System.Text",
+        "System.Text.RegularExpressions", "System.Threading", "System.Threading.Tasks",
     };
 
     static readonly HashSet<string> Types = new HashSet<string>
     {
         "System.Diagnostics.Debug", "System.Diagnostics.Stopwatch", "System.Diagnostics.Trace",
-        "System.Reflection.MemberInfo",
+        "System.Reflection.MemberInfo", "System.Security.Cryptography.HashAlgorithm",
+        "System.Security.Cryptography.MD5", "System.Security.Cryptography.SHA1",
+        "System.Security.Cryptography.SHA256", "System.Security.Cryptography.SHA512",
     };
 
     /// <summary>Doors to reflection, other domains, handles and memory, in allowed namespaces.</summary>
     static readonly HashSet<string> Doors = new HashSet<string>
     {
-        "System.Activator", "System.AppDomain", "System.AppDomainManager",
-        "System.AppDomainSetup", "System.ArgIterator", "System.IO.UnmanagedMemoryAccessor",
+        "System.AppDomain", "System.AppDomainManager", "System.AppDomainSetup",
+        "System.ArgIterator", "System.IO.UnmanagedMemoryAccessor",
         "System.IO.UnmanagedMemoryStream", "System.ModuleHandle", "System.RuntimeArgumentHandle",
         "System.RuntimeMethodHandle", "System.Runtime.CompilerServices.Unsafe",
         "System.TypedReference", "System._AppDomain",
@@ -213,7 +214,8 @@ static class Rules
                 MethodImplAttributes kind = method.GetMethodImplementationFlags();
                 MethodImplAttributes code = kind & MethodImplAttributes.CodeTypeMask;
                 if ((method.Attributes & MethodAttributes.PinvokeImpl) != 0
-                    || (kind & (MethodImplAttributes.InternalCall | MethodImplAttributes.Unmanaged)) != 0
+                    || (kind & MethodImplAttributes.InternalCall) != 0
+                    || (kind & MethodImplAttributes.Unmanaged) != 0
                     || code == MethodImplAttributes.Native || code == MethodImplAttributes.OPTIL)
                 {
                     return "native code (" + method.Name + ")";
@@ -242,6 +244,12 @@ static class Rules
             {
                 MemberInfo member = module.ResolveMember(MemberReferences + row);
                 string named;
+                // What `new T()` is compiled to has no parameters; all others take any type.
+                if (member.DeclaringType == typeof(Activator)
+                    && ((MethodBase)member).GetParameters().Length != 0)
+                {
+                    return "System.Activator." + member.Name;
+                }
                 if (member.DeclaringType != null
                     && Members.TryGetValue(member.DeclaringType.FullName ?? "", out named)
                     && !named.Contains(" " + member.Name + " "))
