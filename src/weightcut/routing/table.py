@@ -99,7 +99,7 @@ class Table:
                 place="--full" if full else "--only",
                 cure=f"name another: {', '.join(self.variants)}"
                 if only or len(self.variants) > 2
-                else "there is nothing to save here",
+                else "measure a variant that costs less; routing saves nothing here",
             )
         return replace(
             self,
