@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from weightcut.sandbox import Sandbox, missing
+from weightcut.sandbox import Sandbox, csharp, missing
 
 if reason := missing("csharp"):
     pytest.skip(reason, allow_module_level=True)
@@ -92,8 +93,45 @@ ATTACKS: dict[str, str] = {
         static class Debug { public static void Assert(bool right) { } }
         static void Main() { Debug.Assert(false); }
         """,
+    "own object for assertions": """
+        class Mine { public void Assert(bool right) { } }
+        static Mine Debug = new Mine();
+        static void Main() { Debug.Assert(false); }
+        """,
+    "own property for assertions": """
+        class Mine { public void Assert(bool right) { } }
+        static Mine Debug { get { return new Mine(); } }
+        static void Main() { Debug.Assert(false); }
+        """,
+    "own parameter for assertions": """
+        class Mine { public void Assert(bool right) { } }
+        class Of<Debug> where Debug : Mine, new() {
+            Debug one = new Debug(); public void Go() { one.Assert(false); } }
+        static void Main() { new Of<Mine>().Go(); }
+        """,
+    "own comparison": """
+        static void Main() { Debug.Assert(new[] { 1 }.SequenceEqual(new[] { 2 })); } }
+        static class Own {
+            public static bool SequenceEqual(this int[] one, int[] other) { return true; }
+        """,
     # leaving early
     "exit": "static void Main() { Environment.Exit(0); }",
+}
+MINE = "class Mine { public static void Assert(bool right) { } }"
+FAILING = f"{MINE} class A {{ static void Main() {{ Debug.Assert(false); }} }}"
+# Files as a whole: what stands before the first class makes the assertion in it void.
+FILES: dict[str, str] = {
+    "alias": f"using Debug = Mine; {FAILING}",
+    "alias in a namespace": f"namespace X {{ using Debug = Mine; {FAILING} }}",
+    "alias after a comment": f"using /* /* ; */ // =\u2028 @Debug/**/ = Mine; {FAILING}",
+    "alias after odd spaces": f"using\0Debug\u3000=\x85Mine; {FAILING}",
+    "alias in escapes": f"using \\u0044e\\U00000062ug = Mine; {FAILING}",
+    "alias after an escape in a comment": f"using /* \\u002a/ foo */ Debug = Mine; {FAILING}",
+    "alias after a directive": f"using\n#if NO\nfoo\n#endif\nDebug = Mine; {FAILING}",
+    "alias around a region": f"using Debug\n#region one\n#endregion\n= Mine; {FAILING}",
+    "alias behind many": f"{'using System; ' * 400} using Debug = Mine; {FAILING}",
+    "no assertions": f"#undef DEBUG\nusing System.Diagnostics; {FAILING}",
+    "no assertions, in escapes": f"# undef D\\u0045BUG\nusing System.Diagnostics; {FAILING}",
 }
 HONEST: dict[str, str] = {
     "collections": """
@@ -147,14 +185,15 @@ def sandbox() -> Iterator[Sandbox]:
         yield two
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("name", [*ATTACKS, *FILES])
 def test_attack_is_stopped(sandbox: Sandbox, name: str, tmp_path: Path) -> None:
-    program = whole(ATTACKS[name])
-    (tmp_path / "a.cs").write_text(program)
+    program = FILES[name] if name in FILES else whole(ATTACKS[name])
+    (tmp_path / "a.cs").write_text(program, encoding="utf-8")
     mcs, mono = shutil.which("mcs"), shutil.which("mono")
     assert mcs
     assert mono
-    build = [mcs, "-langversion:latest", "-warn:0", "-d:DEBUG", "-r:System.Numerics.dll", "a.cs"]
+    build = [mcs, "-langversion:latest", "-warn:0", "-codepage:utf8", "-d:DEBUG",
+             "-r:System.Numerics.dll", "a.cs"]  # fmt: skip
     subprocess.run(build, cwd=tmp_path, check=True)
     alone = subprocess.run([mono, "a.exe"], cwd=tmp_path, capture_output=True, check=False)
     assert alone.returncode == 0, "the attack does not work even without the sandbox"
@@ -173,3 +212,9 @@ def test_what_is_refused_is_named(sandbox: Sandbox) -> None:
     result = sandbox.run_program(whole(ATTACKS["marshal"]), language="csharp", timeout=5)
     assert result.status == "blocked"
     assert "a program may not use System.Runtime.InteropServices.Marshal" in result.output
+
+
+def test_the_compilers_side_and_the_launchers_side_reserve_the_same_names() -> None:
+    source = (Path(csharp.__file__).parent / "mono" / "Launcher.cs").read_text()
+    block = source.split("HashSet<string> Reserved", 1)[1].split("};", 1)[0]
+    assert sorted(re.findall(r'"(\w+)"', block)) == sorted(csharp.RESERVED)

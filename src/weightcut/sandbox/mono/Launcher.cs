@@ -2,7 +2,9 @@ using System;
 using System.Collections.Generic;
 using System.Diagnostics;
 using System.IO;
+using System.Linq;
 using System.Reflection;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Text;
 
@@ -209,6 +211,11 @@ static class Rules
             {
                 return "a type of its own named " + type.Name;
             }
+            string shadow = ShadowIn(type);
+            if (shadow != null)
+            {
+                return shadow;
+            }
             foreach (MethodInfo method in type.GetMethods(All))
             {
                 MethodImplAttributes kind = method.GetMethodImplementationFlags();
@@ -260,6 +267,41 @@ static class Rules
             catch (ArgumentOutOfRangeException)
             {
                 break;
+            }
+        }
+        return null;
+    }
+
+    /// <summary>A member, or a parameter of a generic type, that takes a reserved name.</summary>
+    static string ShadowIn(Type type)
+    {
+        foreach (Type parameter in type.GetGenericArguments())
+        {
+            if (Reserved.Contains(parameter.Name))
+            {
+                return "a type of its own named " + parameter.Name;
+            }
+        }
+        foreach (FieldInfo field in type.GetFields(All))
+        {
+            if (Reserved.Contains(field.Name) && field.FieldType.Assembly == type.Assembly)
+            {
+                return "an object of its own named " + field.Name;
+            }
+        }
+        foreach (PropertyInfo one in type.GetProperties(All))
+        {
+            if (Reserved.Contains(one.Name) && one.PropertyType.Assembly == type.Assembly)
+            {
+                return "an object of its own named " + one.Name;
+            }
+        }
+        foreach (MethodInfo method in type.GetMethods(All))
+        {
+            if (method.IsDefined(typeof(ExtensionAttribute), false)
+                && typeof(Enumerable).GetMember(method.Name).Length != 0)
+            {
+                return "an extension method of its own named " + method.Name;
             }
         }
         return null;
