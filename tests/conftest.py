@@ -23,8 +23,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         said = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         where = report.nodeid.partition("::")[0]
         reasons.setdefault(said.removeprefix("Skipped: "), []).append(where)
-    for report in terminalreporter.stats.get("deselected", ()):
-        reasons.setdefault("deselected", []).append(report.nodeid.partition("::")[0])
+    left_out = len(terminalreporter.stats.get("deselected", ()))
+    if left_out:
+        reasons["deselected"] = ["by the command line"] * left_out
     if not reasons:
         return
     terminalreporter.section("not tested, and why")

@@ -82,7 +82,8 @@ def _why(verdicts: list[Mapping[str, Any]]) -> str:
         findings = [f for f in one["findings"] if f["verdict"] == one["verdict"]]
         for finding in findings if one["verdict"] != "works" else []:
             instead = f" Instead: {finding['instead']}." if finding["instead"] else ""
-            reasons.append(f"{finding['reason']}.{instead}")
+            reason = str(finding["reason"])
+            reasons.append(f"{reason[:1].upper()}{reason[1:]}.{instead}")
     return " ".join(dict.fromkeys(reasons))
 
 
