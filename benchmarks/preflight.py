@@ -78,6 +78,7 @@ STUDIES: dict[str, dict[str, tuple[str, str]]] = {
         "awq": (T, "awq(windows=8,length=256)"), "magnitude": (T, "magnitude"),
         "wanda": (T, "wanda(windows=8,length=256)"),
         "sparsegpt": (T, "sparsegpt(windows=8,length=256)"), "ov-int4-plain": (V, PLAIN),
+        "prune-depth": (T, "prune-depth"), "prune-width": (T, "prune-width"),
     },
 }  # fmt: skip
 
