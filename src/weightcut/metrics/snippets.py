@@ -17,14 +17,13 @@ _MAIN = {
     "c_sharp": "class CompileOnly {\n    static void Main() { }\n}\n",
 }
 _IMPORT = {
-    "java": re.compile(r"[ \t]*(?:import|package)\s+[\w.*\s]+;[ \t]*\n?"),
-    "c_sharp": re.compile(r"[ \t]*using\s+[\w.=\s]+;[ \t]*\n?"),
+    "java": re.compile(r"[ \t]*(?:import|package)\s[\w.*\s]+;[ \t]*\n?"),
+    "c_sharp": re.compile(r"[ \t]*using\s[\w.=\s]+;[ \t]*\n?"),
 }
 _TYPE = re.compile(
-    r"(?:\s|//[^\n]*\n|/\*.*?\*/|@\w+(?:\([^)]*\))?|\[[^\]]*\])*"
-    r"(?:(?:public|private|protected|internal|static|final|abstract|sealed|partial|strictfp)\s+)*"
-    r"(?:class|interface|enum|struct|record|namespace)\b",
-    re.DOTALL,
+    r"(?:\s|//[^\n]*\n|/\*(?:[^*]|\*(?!/))*+\*/|@\w+(?:\([^)]*\))?|\[[^\]]*\])*+"
+    r"(?:(?:public|private|protected|internal|static|final|abstract|sealed|partial|strictfp)\s+)*+"
+    r"(?:class|interface|enum|struct|record|namespace)\b"
 )
 
 

@@ -24,7 +24,7 @@ server in namespaces of its own, made anew for each run. Java and C# run behind 
 What is not stopped:
 
 - a flaw in the kernel, or in the interpreter or runtime where it shares its memory with the secret
-  (`run_program`; Java; most of all C#, whose programs may call native code by design);
+  (`run_program`, Java, C#);
 - telling that a file exists, and its size: Landlock does not cover `stat` (bubblewrap does);
 - filling the disk with many files of the largest size within the CPU limit;
 - timing another run's use of the CPU.

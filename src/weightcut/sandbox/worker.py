@@ -202,7 +202,11 @@ class Worker:
             for descriptor, _ in ready:
                 if descriptor in kept:
                     data = os.read(descriptor, 1 << 16)
-                    kept[descriptor] = (kept[descriptor] + data)[-MAX_OUTPUT:]
+                    both = kept[descriptor] + data
+                    # Of the report the beginning counts: what follows may be a program's own.
+                    kept[descriptor] = (
+                        both[:MAX_OUTPUT] if descriptor == report else both[-MAX_OUTPUT:]
+                    )
                 else:
                     data = self._socket.recv(1 << 16)
                     if not data:

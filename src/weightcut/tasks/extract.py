@@ -71,7 +71,7 @@ def extract_python(answer: str, prompt: str, entry_point: str, shown: str = "") 
     """
     found = take_apart(clean(answer))
     code = _chosen(found, entry_point, shown).strip("\n")
-    if not defines(code, entry_point) and _is_inside(code):
+    if not defines(code, entry_point) and _is_inside(code, entry_point):
         code = _under(prompt, code, entry_point)
     return Extracted(code, _program(code, prompt, entry_point, found.blocks))
 
@@ -150,9 +150,12 @@ def _dedented(code: str, entry_point: str) -> str:
     return moved if defines(moved, entry_point) else code
 
 
-def _is_inside(code: str) -> bool:
+def _is_inside(code: str, entry_point: str) -> bool:
     """Return whether code without the wanted definition can only be the inside of a function."""
     if not code.strip():
+        return False
+    tree = parse_python(code[:_CHARACTERS])
+    if tree is not None and entry_point in top_level_names(tree):  # `add = lambda a, b: a + b`
         return False
     if code[0].isspace() or _RETURNS.search(code) or not _DEFINITION.search(code):
         return True

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from weightcut.metrics.execution import run_tests
 from weightcut.records import Completion, Record, Sample, Scores
-from weightcut.tasks.extract import Extracted, complete_python, extract_python
+from weightcut.tasks.extract import Extracted, complete_python, extract_python, preamble
+from weightcut.tasks.python_names import helpers
 from weightcut.tasks.python_scores import METRICS, answer_scores
 
 INSTRUCTION = (
@@ -64,7 +65,8 @@ class HumanEval(Record):
                 reference=task["prompt"] + task["canonical_solution"],
                 meta={
                     "entry_point": task["entry_point"],
-                    "test": f"{task['test']}\ncheck({task['entry_point']})\n",
+                    "test": helpers(preamble(task["prompt"], task["entry_point"]), task["test"])
+                    + f"{task['test']}\ncheck({task['entry_point']})\n",
                 },
             )
             for name, task in read_problems().items()

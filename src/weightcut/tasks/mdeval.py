@@ -215,7 +215,7 @@ def program(code: str, meta: dict[str, Any], language: str) -> str:
         rest = f"{rest[end + 1 :].strip()}\n{rest[:end]}"
     test, checks = meta["test"], ""
     if language == "csharp":
-        test, checks = _ASSERT.sub("MdEvalCheck.Assert", test), _CHECK
+        test, checks = _ASSERT.sub("global::MdEvalCheck.Assert", test), _CHECK
     needed = f"{meta['imports']}\n{imports}".splitlines()
     return "\n".join([*dict.fromkeys(line.strip() for line in needed), checks, rest, test])
 

@@ -72,11 +72,30 @@ def imports_for(names: Iterable[str]) -> str:
     return "".join(lines)
 
 
+def helpers(before: str, test: str) -> str:
+    """Return the functions, and imports, of a prompt of which a test names a function.
+
+    Put before the test they stand for those of the answer, which could make a test agree with
+    whatever it does by writing the helper anew.
+    """
+    try:
+        body = ast.parse(before).body
+    except (SyntaxError, ValueError):
+        return ""
+    named = {n.id for n in ast.walk(ast.parse(test)) if isinstance(n, ast.Name)}
+    functions = [node for node in body if isinstance(node, ast.FunctionDef)]
+    if named.isdisjoint(node.name for node in functions):
+        return ""
+    imports = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return "".join(f"{ast.unparse(node)}\n" for node in [*imports, *functions])
+
+
 def without_usage(code: str, tree: ast.Module, name: str) -> str:
     """Return code without the statements after the last definition of `name` that only use it.
 
     Calls, prints and assertions that a model shows as examples are no part of the function asked
-    for. Definitions, imports, and values that definitions read, stay. The lines keep their numbers.
+    for. Definitions, imports, values that definitions read, and what fills these, stay. The lines
+    keep their numbers.
     """
     last = max((i for i, node in enumerate(tree.body) if _defines(node, name)), default=None)
     if last is None:
@@ -85,18 +104,32 @@ def without_usage(code: str, tree: ast.Module, name: str) -> str:
     for node in tree.body:
         if isinstance(node, _DEFINITIONS):
             read.update(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+    filled = read & {n for node in tree.body if not isinstance(node, _DEFINITIONS)
+                     for n in top_level_names(ast.Module([node], []))}  # fmt: skip
     kept, dropped = set[int](), set[int]()
     for i, node in enumerate(tree.body):
         needed = (
             i <= last
             or isinstance(node, _DEFINITIONS)
             or not read.isdisjoint(top_level_names(ast.Module([node], [])))
+            or _fills(node, filled, name)
         )
         (kept if needed else dropped).update(range(_first_line(node), (node.end_lineno or 0) + 1))
     lines = code.split("\n")
     for number in dropped - kept:
         lines[number - 1] = ""
     return "\n".join(lines)
+
+
+def _fills(node: ast.stmt, values: set[str], name: str) -> bool:
+    """Return whether a statement changes one of these values, and shows or uses nothing."""
+    inside = list(ast.walk(node))
+    named = {n.id for n in inside if isinstance(n, ast.Name)}
+    if values.isdisjoint(named) or named & {name, "print", "__name__"}:
+        return False
+    if any(isinstance(n, ast.Assert) for n in inside):
+        return False
+    return not isinstance(node, ast.Expr) or isinstance(node.value, ast.Call)
 
 
 def _first_line(node: ast.stmt) -> int:

@@ -25,6 +25,7 @@ from weightcut.metrics.parses import parse_python, python_tree
 from weightcut.records import Completion, Record, Sample, Scores, digest
 from weightcut.tasks.extract import complete_python, defines, extract_python, strip_docstrings
 from weightcut.tasks.humaneval import CHAT_STOP, PREFILL, STOP
+from weightcut.tasks.python_names import helpers
 from weightcut.tasks.python_scores import METRICS, answer_scores
 from weightcut.tasks.python_tests import Suite, passing, run_against
 
@@ -85,7 +86,7 @@ def score_repair(sample: Sample, completion: Completion, chat: bool, timeout: fl
         found = extract_python(text, head, bug.name, shown=bug.before + bug.buggy)
     else:
         found = complete_python(completion.text, head, bug.name)
-    outcome = run_against(found.program, bug.suite.test(), bug.name, timeout)
+    outcome = run_against(found.program, _test(bug), bug.name, timeout)
     correct = outcome.status == "passed"
     plausible = correct or _passes(found.program, bug, bug.visible, timeout)
     answer = bare(found.code, bug.name)
@@ -102,8 +103,12 @@ def score_repair(sample: Sample, completion: Completion, chat: bool, timeout: fl
 
 
 def _passes(program: str, bug: Bug, checks: tuple[int, ...], timeout: float) -> bool:
+    return run_against(program, _test(bug, checks), bug.name, timeout).status == "passed"
+
+
+def _test(bug: Bug, checks: tuple[int, ...] | None = None) -> str:
     test = bug.suite.test(checks)
-    return run_against(program, test, bug.name, timeout).status == "passed"
+    return helpers(bug.before, test) + test
 
 
 def _regresses(program: str, bug: Bug, timeout: float) -> bool:

@@ -39,6 +39,11 @@ def test_output_is_capped_and_keeps_the_end(sandbox: Sandbox) -> None:
     assert result.output.endswith("the end\n")
 
 
+def test_a_program_that_fills_the_report_has_failed(sandbox: Sandbox) -> None:
+    result = sandbox.run_program("import os; os.write(3, b'x' * 70_000); os.write(3, b'y' * 9)")
+    assert result.status == "failed"
+
+
 def test_binary_output_is_text(sandbox: Sandbox) -> None:
     result = sandbox.run_program("import os; os.write(1, bytes(range(256)))")
     assert result.status == "passed"

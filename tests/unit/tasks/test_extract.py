@@ -77,6 +77,16 @@ ANSWERS = {
     "main": f'{BODY}\n\nif __name__ == "__main__":\n    raise SystemExit',
     "value below": "def add(a, b):\n    return a + b + ZERO\n\nZERO = 0\nprint(ZERO)",
     "value above": "ZERO = 0\ndef add(a, b):\n    return a + b + ZERO",
+    "an assignment": "add = lambda a, b: a + b",
+    "an assignment in a fence": "```python\nadd = lambda a, b: a + b\n```",
+    "a table filled below": (
+        "def add(a, b):\n    return SUM[a, b]\n\nSUM = {}\nfor i in range(9):\n"
+        "    for j in range(9):\n        SUM[i, j] = i + j\n\n"
+        "for k in range(3):\n    print(add(k, k))"
+    ),
+    "a list changed below": (
+        "def add(a, b):\n    return a + b + ZEROS[0]\n\nZEROS = [1]\nZEROS[0] = 0\nprint(ZEROS)"
+    ),
     "missing import": "def add(a, b):\n    return int(math.fsum([a, b]))",
     "missing typing": "def add(a: Optional[int], b: Dict) -> Tuple:\n    return a + b",
     "missing collections": "def add(a, b):\n    return sum(deque([a, b]))",

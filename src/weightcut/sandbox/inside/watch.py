@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import select
@@ -125,9 +126,9 @@ def reap(child: Child) -> End:
 
 
 def _queued(child: Child) -> float:
-    """Return the seconds for which a child was ready to run and had no CPU."""
-    try:
-        text = Path(f"/proc/{child.pid}/schedstat").read_text()
-    except OSError:
-        return 0.0
-    return int(text.split()[1]) / 1e9
+    """Return the seconds for which a child's threads were ready to run and had no CPU."""
+    total = 0
+    for path in Path(f"/proc/{child.pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # a thread that has ended
+            total += int(path.read_text().split()[1])
+    return total / 1e9

@@ -2,6 +2,8 @@ import com.sun.source.tree.ClassTree;
 import com.sun.source.tree.CompilationUnitTree;
 import com.sun.source.tree.MethodTree;
 import com.sun.source.tree.Tree;
+import com.sun.source.tree.TypeParameterTree;
+import com.sun.source.tree.VariableTree;
 import com.sun.source.util.JavacTask;
 import com.sun.source.util.TreeScanner;
 import java.io.ByteArrayOutputStream;
@@ -22,6 +24,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.SynchronousQueue;
 import javax.lang.model.element.Modifier;
+import javax.lang.model.element.Name;
 import javax.tools.Diagnostic;
 import javax.tools.DiagnosticCollector;
 import javax.tools.FileObject;
@@ -174,11 +177,20 @@ final class CompileServer {
             new TreeScanner<Void, Void>() {
                 @Override
                 public Void visitClass(ClassTree type, Void nothing) {
-                    if (RESERVED.contains(type.getSimpleName().toString())) {
-                        throw new Refused("error: the program hides Java's own type "
-                            + type.getSimpleName() + " by one of its own, which is not allowed");
-                    }
+                    refuseIfReserved(type.getSimpleName());
                     return super.visitClass(type, nothing);
+                }
+
+                @Override
+                public Void visitVariable(VariableTree variable, Void nothing) {
+                    refuseIfReserved(variable.getName());
+                    return super.visitVariable(variable, nothing);
+                }
+
+                @Override
+                public Void visitTypeParameter(TypeParameterTree type, Void nothing) {
+                    refuseIfReserved(type.getName());
+                    return super.visitTypeParameter(type, nothing);
                 }
             }.scan(tree, null);
             for (Tree type : tree.getTypeDecls()) {
@@ -188,6 +200,14 @@ final class CompileServer {
             }
         }
         return main;
+    }
+
+    /** A variable hides a type of the same name as a type of the program's own does (JLS 6.4.2). */
+    private static void refuseIfReserved(Name name) {
+        if (RESERVED.contains(name.toString())) {
+            throw new Refused("error: the program hides Java's own type " + name
+                + " by a name of its own, which is not allowed");
+        }
     }
 
     private static boolean hasMain(ClassTree type) {
