@@ -85,6 +85,7 @@ def compare(a: Side, b: Side, confidence: float, seed: int) -> dict[str, Any]:
 def _compare_task(a: Scores, b: Scores, settings: Settings) -> dict[str, Any]:
     names_a, names_b = _samples(a), _samples(b)
     both = sorted(names_a & names_b, key=_natural)
+    a, b = _only(a, both), _only(b, both)
     metrics = {}
     means = [summarize(scores, settings, baseline=False) for scores in (a, b)]
     for metric in _metrics(a, b):
@@ -105,6 +106,17 @@ def _compare_task(a: Scores, b: Scores, settings: Settings) -> dict[str, Any]:
             {"sample": sample, "a": _row(a, sample), "b": _row(b, sample)} for sample in both
         ],
     }
+
+
+def _only(scores: Scores, samples: Sequence[str]) -> Scores:
+    """Return the scores of these samples alone, so that both sides are means over the same ones."""
+    wanted = set(samples)
+    kept = {
+        metric: {sample: values for sample, values in column.items() if sample in wanted}
+        for metric, column in scores.by_sample.items()
+    }
+    answers = max((sum(map(len, column.values())) for column in kept.values()), default=0)
+    return Scores({metric: column for metric, column in kept.items() if column}, answers)
 
 
 def _samples(scores: Scores) -> set[str]:

@@ -175,7 +175,22 @@ class _Study:
             missing = f"{metric} of the baseline is missing ({base})"
         else:
             missing = f"{metric}: {self._missing(name)}"
-        return judge(self.spec.keep, primary, guards, missing)
+        return self._doubted(name, judge(self.spec.keep, primary, guards, missing))
+
+    def _doubted(self, name: str, found: Judgement) -> Judgement:
+        """Return *undecided* in place of *retained* where a variant gave more that is no number.
+
+        Such values are left out of every mean: a model may be at its worst just there.
+        """
+        more = [
+            f"{count} values of {metric} on {task} are no numbers"
+            for task, scores in self.scores[name].items()
+            for metric, count in scores.broken.items()
+            if task in self.base and count > self.base[task].broken.get(metric, 0)
+        ]
+        if found.verdict != "retained" or not more:
+            return found
+        return Judgement("undecided", (*more, *found.reasons))
 
     def _missing(self, name: str) -> str:
         """Return why a variant has no primary metric."""

@@ -41,7 +41,8 @@ def compare(
     from weightcut.analysis import compare as analysis
 
     pairs, confidence, seed = _pairs(a, b)
-    unlike = analysis.unlike_conditions(*pairs[0])
+    told = (line for pair in pairs for line in analysis.unlike_conditions(*pair))
+    unlike = list(dict.fromkeys(told))
     if unlike and not allow_unlike:
         raise UsageError(
             f"the two were not measured under equal conditions: {'; '.join(unlike)}",

@@ -61,6 +61,11 @@ def test_samples_of_one_side_alone_are_named() -> None:
     assert found["humaneval"]["n"] == 160
     assert len(found["humaneval"]["only_a"]) == 4
     assert found["humaneval"]["only_b"] == []
+    cut = Side("full", a.conditions, {"humaneval": a.tasks["humaneval"][:160]})
+    assert (
+        found["humaneval"]["metrics"]
+        == compare(cut, short, 0.95, 0)["tasks"]["humaneval"]["metrics"]
+    )
 
 
 def test_unlike_conditions_are_named() -> None:

@@ -231,6 +231,18 @@ def test_values_that_are_no_numbers_are_left_out_and_told() -> None:
     assert any("codebleu" in w and "not usable" in w for w in results.warnings)
 
 
+def test_a_variant_whose_values_are_partly_no_numbers_is_not_called_retained() -> None:
+    study = example_study()
+    key = _task(INT8)
+    assert _of(build_results(*study), INT8).verdict == "retained"
+    rows = list(study.observations[key])
+    rows[3] = rows[3].model_copy(update={"values": {**rows[3].values, "codebleu": math.nan}})
+    results = build_results(*study._replace(observations={**study.observations, key: rows}))
+    variant = _of(results, INT8)
+    assert variant.verdict == "undecided"
+    assert "1 values of codebleu on humaneval are no numbers" in variant.verdict_reasons[0]
+
+
 def test_samples_that_only_one_side_has_are_told() -> None:
     study = example_study()
     rows = {**study.observations, _task(INT8): study.observations[_task(INT8)][:100]}
