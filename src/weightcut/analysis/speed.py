@@ -17,6 +17,7 @@ QUIET = 0.10
 """Share of the machine's CPU that others may use while it still counts as quiet."""
 STEADY = 0.15
 """Relative spread of repeated readings from which on a timing is not to be trusted."""
+_BUSY = ("busy_before", "busy_during", "busy_after", "busy_under_load")
 
 
 def summarize_profile(
@@ -82,9 +83,9 @@ def _busy(observations: Iterable[Observation]) -> dict[str, float]:
     return {
         name.removeprefix("busy_"): value
         for o in observations
-        if o.sample == "machine"
+        if o.sample in ("machine", "machine-load")
         for name, value in o.values.items()
-        if name in ("busy_before", "busy_during", "busy_after") and usable(value)
+        if name in _BUSY and usable(value)
     }
 
 

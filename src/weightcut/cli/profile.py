@@ -30,6 +30,7 @@ def profile(
 
     Example: weightcut profile small --engine openvino --concurrency 1,8
     """
+    from weightcut.analysis.speed import timing_doubts
     from weightcut.api import single_study
 
     settings = {
@@ -52,5 +53,7 @@ def profile(
         typer.echo(f"{heading:24} p50 {p.p50:8.1f} ms  p90 {p.p90:8.1f} ms  p99 {p.p99:8.1f} ms")
     for level, rate in measured.tokens_per_s.items():
         typer.echo(f"{level:>3} at once              {rate:12.1f} tokens/s")
+    for doubt in timing_doubts(measured):
+        typer.echo(f"not to be relied on: {doubt}", err=True)
     if measured.peak_rss_bytes is not None:
         typer.echo(f"peak resident memory     {size(measured.peak_rss_bytes)}")

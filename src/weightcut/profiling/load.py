@@ -32,6 +32,8 @@ LATER = {
     "batches": "requests that come later wait until the batch under way is done",
 }
 
+WAVES = 4
+"""Requests that each client of a closed loop asks at least: fewer tell how the server empties."""
 _SPARE = 64  # tokens of cache that an engine may round up to
 
 
@@ -221,9 +223,9 @@ def _open(
 
 
 def _closed(requests: Sequence[Request], spec: LoadSpec, clients: int, number: int) -> _Level:
-    begin = min(clients, spec.requests)
-    waiting = deque((0.0, index) for index in range(begin))
-    return _Level("closed", number, _asked(requests, spec.requests), waiting, clients, asked=begin)
+    count = max(spec.requests, WAVES * clients)
+    waiting = deque((0.0, index) for index in range(clients))
+    return _Level("closed", number, _asked(requests, count), waiting, clients, asked=clients)
 
 
 def _asked(requests: Sequence[Request], count: int) -> list[Request]:

@@ -43,8 +43,8 @@ class Percentiles(Part):
 class LoadLevel(Part):
     """What became of requests that came at one rate (open loop) or from so many clients (closed).
 
-    Times count from the arrival of a request, its waiting included. arrivals_per_s and
-    answers_per_s: of requests that came and that were answered, each over its own span.
+    Times count from the arrival of a request, its waiting included. answers_per_s, tokens_per_s and
+    goodput_per_s: over the time from the first arrival to the last answer; None where given up.
     """
 
     kind: Literal["open", "closed"]
@@ -64,6 +64,7 @@ class LoadLevel(Part):
         None, description="capacity over arrivals, as the growth of latency tells it, at most 1"
     )
     saturated: bool | None = Field(description="whether answers fell behind arrivals (open loop)")
+    error: str | None = Field(None, description="why it was given up before its end")
 
 
 class Load(Part):

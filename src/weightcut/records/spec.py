@@ -61,7 +61,11 @@ class LoadSpec(Record):
 
     rates: tuple[float, ...] = Field((0.5, 1, 2, 4), description="open loop: requests per second")
     clients: tuple[int, ...] = Field((1, 4, 16), description="closed loop: clients at once")
-    requests: int = Field(60, ge=2, description="requests at each rate and number of clients")
+    requests: int = Field(
+        60,
+        ge=2,
+        description="requests at each rate and number of clients, at least 4 a client",
+    )
     at_once: int = Field(32, ge=1, description="most requests that are answered together")
     ttft_ms: float | None = Field(
         2000, gt=0, description="goodput counts answers whose first token came within this time"

@@ -198,6 +198,11 @@ def _levels(results: Results) -> Table:
         for level in measures.load_levels(v)
     ]
     caption = "Times count from the arrival of a request, its waiting included."
+    for v in results.variants:
+        for level in measures.load_levels(v):
+            if level.error:
+                asked = next(_level(level)).text
+                caption += f" {text.plain(v.name)}, {asked}: given up, {text.plain(level.error)}."
     return Table("load-levels", "Under load, rate by rate", columns, rows, caption)
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from weightcut.compression.method import Requirements
 from weightcut.hardware.speed import Speed
 from weightcut.models.shape import Shape
+from weightcut.profiling.load import WAVES
 from weightcut.records import ProfileSpec
 
 Amounts = Mapping[str, float]
@@ -85,12 +86,13 @@ def time_of_windows(count: int, length: int, model: Model) -> dict[str, float]:
 
 def time_of_profile(spec: ProfileSpec, prompt: float, slots: int, model: Model) -> dict[str, float]:
     """Return the work of timing: each prompt alone, then several at once, twice."""
-    alone = spec.prompts + 1
+    batches = [(1, spec.prompts + 1.0), *((n, float(_ROUNDS)) for n in spec.concurrency if n > 1)]
     if spec.load is not None:
-        # At low rates requests are answered one by one, so that is what the load counts as.
-        alone += spec.load.requests * len((*spec.load.rates, *spec.load.clients))
+        # At low rates requests are answered one by one; clients ask in waves.
+        batches.append((1, float(spec.load.requests * len(spec.load.rates))))
+        batches += [(n, max(spec.load.requests / n, WAVES)) for n in spec.load.clients]
     found = _opening(model) | {"watching": _WATCHED}
-    for level, times in [(1, alone), *((n, _ROUNDS) for n in spec.concurrency if n > 1)]:
+    for level, times in batches:
         asked = Asked(level, level * prompt, level * spec.new_tokens, spec.new_tokens, 0)
         for name, amount in time_of_answers(asked, slots, model).items():
             if name not in ("start", "opening", "answers"):

@@ -78,6 +78,25 @@ def test_a_rate_beyond_the_capacity_saturates_and_tells_it() -> None:
     assert load.saturation_per_s == pytest.approx(2 / SERVICE, rel=0.05)
 
 
+def test_arrivals_that_soon_end_do_not_tell_that_answers_keep_up() -> None:
+    """Forty requests in 4 s are answered as they come; in less than a second, who knows."""
+    spec = _spec(rates=[10, 100], at_once=40)
+    load = summarize_load(list(under_load(_session(), REQUESTS, spec, 3)), spec)
+    assert load is not None
+    assert [level.saturated for level in load.levels] == [False, None]
+    assert load.sustained_per_s == 10
+    assert load.saturation_per_s is None
+
+
+def test_clients_ask_often_enough_to_tell_their_pace() -> None:
+    spec = _spec(clients=[32], requests=40)
+    load = summarize_load(list(under_load(_session(), REQUESTS, spec, 0)), spec)
+    assert load is not None
+    assert load.levels[0].requests == 4 * 32
+    assert load.levels[0].answers_per_s == pytest.approx(32 / SERVICE)
+    assert load.levels[0].goodput_per_s == pytest.approx(32 / SERVICE)
+
+
 class Broken:
     """A session that fails from its third batch on."""
 
@@ -98,6 +117,20 @@ def test_a_session_that_fails_costs_errors_and_not_the_cell() -> None:
     assert load is not None
     assert load.levels[0].error_rate == pytest.approx(3 / 5)
     assert "out of order" in found[-1].detail["error"]
+
+
+def test_a_rate_at_which_the_session_broke_is_not_kept_up_with() -> None:
+    spec = _spec(rates=[1], requests=40)
+    broken = Broken()
+    broken._good = 20
+    load = summarize_load(list(under_load(broken, REQUESTS, spec, 0)), spec)
+    assert load is not None
+    [level] = load.levels
+    assert level.error == "WeightcutError: out of order"
+    assert 0.4 < (level.error_rate or 0) < 0.6
+    assert level.saturated is None
+    assert level.goodput_per_s is None
+    assert load.sustained_per_s is None
 
 
 class Forgetful:

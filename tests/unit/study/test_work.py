@@ -81,13 +81,15 @@ def test_a_machine_of_half_the_speed_needs_twice_the_time() -> None:
     assert there == pytest.approx(here | {n: 2 * a for n, a in here.items() if n != "answers"})
 
 
-def test_requests_under_load_count_as_asked_one_by_one() -> None:
+def test_requests_at_a_rate_count_as_asked_one_by_one_and_those_of_clients_in_waves() -> None:
     still = ProfileSpec(concurrency=(1,), prompts=3)
-    load = LoadSpec(rates=(1.0,), clients=(2,), requests=8)
+    load = LoadSpec(rates=(1.0,), clients=(4, 1), requests=8)
     busy = still.model_copy(update={"load": load})
     before = work.time_of_profile(still, 50, 8, MODEL)
     after = work.time_of_profile(busy, 50, 8, MODEL)
-    assert after["weights"] == pytest.approx(before["weights"] * (4 + 16) / 4)
+    # 8 at the rate, 4 waves of four clients, 8 of one.
+    assert after["weights"] == pytest.approx(before["weights"] * (4 + 8 + 4 + 8) / 4)
+    assert after["prompts"] == pytest.approx(before["prompts"] * (4 + 8 + 4 * 4 + 8) / 4)
 
 
 def test_calibration_costs_time_and_memory_by_its_tokens() -> None:
@@ -118,6 +120,19 @@ def test_a_part_that_was_not_measured_costs_what_it_says() -> None:
     assert costs.seconds(time) == pytest.approx(3 + 1e-6 * 10_000)
     memory = Load("method x", work.memory_of_method(needs, SHAPE), said.memory)
     assert costs.memory(memory) == pytest.approx(9 + 4.0 * 10_000)
+
+
+def test_a_part_of_which_no_memory_was_measured_costs_what_it_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = type(costs.table()).model_validate(
+        {"measured": "", "parts": {"method x": {"seconds": {"start": 1.0}, "memory": {}}}}
+    )
+    monkeypatch.setattr(costs, "table", lambda: table)
+    needs = Requirements(base_memory=9, tokens=1000, window=100)
+    said = costs.method_says(needs)
+    memory = Load("method x", work.memory_of_method(needs, SHAPE), said.memory)
+    assert costs.memory(memory) == pytest.approx(9 + 4.0 * 10_000 + 1000 * 16 * 2 + 100 * 100 * 4)
 
 
 def test_the_table_names_parts_and_amounts_that_exist() -> None:
