@@ -4,7 +4,7 @@
                                      [--limit 164] [--write]
 
 The same recipe is built twice on the bundled model, on as many windows of the standard library's
-source and of the Python documentation's topics (prose, from `pydoc_data.topics`), then measured:
+source and of the Python documentation's topics (prose), then measured:
 perplexity on held-out source and on held-out prose, and HumanEval (pass@1, CodeBLEU, mean tokens of
 an answer). Perplexity can stay where HumanEval falls, and the other way round. `--write` puts the
 table into docs/methods.md.
@@ -20,17 +20,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from pydoc_data.topics import topics
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from weightcut.compression import recipe as recipes
-from weightcut.compression.method import Context
 from weightcut.data.blocks import token_blocks
 from weightcut.data.corpus import documents
 from weightcut.hardware import probe
 from weightcut.models.resolve import resolve
 from weightcut.models.tokenizer import load_tokenizer
 from weightcut.records import Artifact, Named
-from weightcut.store.artifacts import read_artifact, seal
 from weightcut.study.build import as_artifact, build_artifact, open_engine
 from weightcut.study.prompts import task_requests
 from weightcut.tasks.humaneval import HumanEval
@@ -77,34 +74,22 @@ def main() -> None:
 
 
 def build(text: str, texts: str, windows: int, length: int, folder: Path) -> Artifact:
-    """Make the last step of a recipe with its own texts, what comes before as always."""
+    """Make a recipe of one step with its own calibration text."""
     checkpoint = resolve(MODEL)
     step = recipes.parse_step(text)
-    step = recipes.step(step.kind, {**step.settings, "windows": windows, "length": length})
-    accepts = recipes.build(step).accepts
-    before = build_artifact(
-        checkpoint, recipes.fit((), checkpoint.format, accepts), folder / "before"
+    step = recipes.step(
+        step.kind, {**step.settings, "windows": windows, "length": length, "text": texts}
     )
-    method, out = recipes.build(step), folder / "out"
-    out.mkdir()
-
-    def calibration(_split: Any, blocks: int, tokens: int) -> Any:
-        pages = list(text_of(texts, held_out=False))
-        return token_blocks(pages, load_tokenizer(checkpoint.path), blocks, tokens, source=texts)
-
-    method.compress(before.path, out, Context(checkpoint.path, calibration, folder))
-    seal(out, Artifact(path=out, format=method.produces, digest="", bytes=0, checkpoint="",
-                       recipe=(step,)))  # fmt: skip
-    return read_artifact(out)
+    opens = frozenset({recipes.build(step).produces})
+    return build_artifact(checkpoint, recipes.fit((step,), checkpoint.format, opens), folder)
 
 
-def text_of(texts: str, held_out: bool) -> Iterator[str]:
-    """Yield documents of a kind; half of the prose is held out."""
+def held_out(texts: str) -> Iterator[str]:
+    """Yield documents of a kind that nothing is calibrated on."""
     if texts == "code":
-        split = "evaluation" if held_out else "calibration"
-        yield from (document.text for document in documents(split))
+        yield from (document.text for document in documents("evaluation"))
     else:
-        yield from (topics[name] for name in sorted(topics)[held_out::2])
+        yield from (topics[name] for name in sorted(topics)[1::2])
 
 
 def measure(artifact: Artifact, engine: str, limit: int) -> dict[str, float]:
@@ -115,7 +100,7 @@ def measure(artifact: Artifact, engine: str, limit: int) -> dict[str, float]:
     samples = {sample.id: sample for sample in task.items()}
     with open_engine(Named(kind=engine)).open(artifact) as session:
         for kind in ("code", "prose"):
-            blocks = token_blocks(text_of(kind, held_out=True), tokenizer, 8, 256)
+            blocks = token_blocks(held_out(kind), tokenizer, 8, 256)
             chosen = [
                 float(window.values[index, token])
                 for window, row in zip(session.token_logprobs(blocks), blocks.ids, strict=True)

@@ -10,7 +10,7 @@ from pydantic import Field
 from weightcut.compression import llm_compressor, scaling
 from weightcut.compression.groups import group_sizes
 from weightcut.compression.hf_source import linear_layers, load_checked
-from weightcut.compression.method import Context, Requirements
+from weightcut.compression.method import CalibrationText, Context, Requirements
 from weightcut.records import Format, Record
 
 
@@ -40,6 +40,7 @@ class AWQ(Record):
     grid: int = Field(20, ge=2, description="powers tried for each block")
     windows: int = Field(16, ge=1, description="windows of calibration text")
     length: int = Field(512, ge=8, description="tokens of each window")
+    text: CalibrationText = "code"
 
     def requirements(self) -> Requirements:
         """Return the 16-bit model and the activations of all windows."""
@@ -58,7 +59,7 @@ class AWQ(Record):
         model = load_checked(source)
         layers = linear_layers(model)
         groups, left = group_sizes(layers, self.group_size, llm_compressor.SMALLEST_GROUP)
-        blocks = llm_compressor.windows(model, context, self.windows, self.length)
+        blocks = llm_compressor.windows(model, context, self.windows, self.length, self.text)
         context.progress("searching scales block after block", None)
         with llm_compressor.quiet():
             from llmcompressor.modifiers.quantization import QuantizationModifier

@@ -10,7 +10,7 @@ from pydantic import Field
 from weightcut.compression import llm_compressor
 from weightcut.compression.groups import group_sizes
 from weightcut.compression.hf_source import linear_layers, load_checked
-from weightcut.compression.method import Context, Requirements
+from weightcut.compression.method import CalibrationText, Context, Requirements
 from weightcut.records import Format, Record
 
 
@@ -42,6 +42,7 @@ class GPTQ(Record):
     )
     windows: int = Field(32, ge=1, description="windows of calibration text")
     length: int = Field(512, ge=8, description="tokens of each window")
+    text: CalibrationText = "code"
 
     def requirements(self) -> Requirements:
         """Return the 16-bit model, the activations of all windows, and a layer's Hessians."""
@@ -54,7 +55,7 @@ class GPTQ(Record):
         model = load_checked(source)
         layers = linear_layers(model)
         groups, left = group_sizes(layers, self.group_size, llm_compressor.SMALLEST_GROUP)
-        blocks = llm_compressor.windows(model, context, self.windows, self.length)
+        blocks = llm_compressor.windows(model, context, self.windows, self.length, self.text)
         context.progress("rounding layer after layer", None)
         with llm_compressor.quiet():
             from llmcompressor.modifiers.gptq import GPTQModifier

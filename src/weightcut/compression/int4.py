@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from weightcut.compression.method import Context, Requirements
+from weightcut.compression.method import CALIBRATION, CalibrationText, Context, Requirements
 from weightcut.compression.nncf_weights import (
     compress_weights,
     group_size_fallback,
@@ -47,6 +47,7 @@ class Int4(Record):
     gptq: bool = Field(False, description="round column by column, mending the error (GPTQ)")
     windows: int = Field(16, ge=1, description="windows of calibration text")
     length: int = Field(128, ge=8, description="tokens of each window")
+    text: CalibrationText = "code"
 
     def requirements(self) -> Requirements:
         """Return what NNCF needs; with data it takes minutes for each billion of weights."""
@@ -62,7 +63,7 @@ class Int4(Record):
         settings: dict[str, Any] = group_size_fallback(self.group_size or _LARGEST_GROUP)
         if self._with_data():
             context.progress("reading calibration text", 0.0)
-            settings["blocks"] = context.texts("calibration", self.windows, self.length)
+            settings["blocks"] = context.texts(CALIBRATION[self.text], self.windows, self.length)
         for name in ("awq", "scale_estimation", "gptq"):
             settings[name] = getattr(self, name) or None
         context.progress("rounding weights to 4 bit", 0.1)

@@ -21,7 +21,7 @@ class Int8(Record):
     trains: ClassVar[bool] = False
     exact: ClassVar[bool] = False
     bits: ClassVar[float | None] = 8
-    paper: ClassVar[str] = ""
+    paper: ClassVar[str] = "arXiv:2002.08679"
 
     kind: Literal["int8"] = "int8"
     mode: Literal["asym", "sym"] = Field(

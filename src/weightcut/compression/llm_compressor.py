@@ -14,7 +14,7 @@ from typing import Any
 from weightcut.compression.files import bytes_by_part
 from weightcut.compression.hf_io import quiet_transformers, save_causal_lm
 from weightcut.compression.hf_source import calibration_length, told
-from weightcut.compression.method import Context, Requirements
+from weightcut.compression.method import CALIBRATION, CalibrationText, Context, Requirements
 from weightcut.errors import NotHere, missing_extra
 from weightcut.records import TokenBlocks
 
@@ -49,9 +49,11 @@ def requirements(
     )
 
 
-def windows(model: Any, context: Context, count: int, length: int) -> TokenBlocks:
+def windows(
+    model: Any, context: Context, count: int, length: int, text: CalibrationText
+) -> TokenBlocks:
     """Return the calibration windows, and note in the record which they are."""
-    blocks = context.texts("calibration", count, calibration_length(model, length))
+    blocks = context.texts(CALIBRATION[text], count, calibration_length(model, length))
     context.record["calibration"] = told(blocks)
     return blocks
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from pydantic import Field
 
 from weightcut.records import Format, TextSource, TokenBlocks
 
-Split = Literal["calibration", "training", "validation"]
+Split = Literal["calibration", "prose", "training", "validation"]
+CalibrationText = Annotated[
+    Literal["code", "prose"],
+    Field(description="calibrate on Python source, or on English prose about Python"),
+]
+CALIBRATION: Mapping[CalibrationText, Split] = {"code": "calibration", "prose": "prose"}
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from weightcut.compression.hf_io import (
     save_causal_lm,
     text_config,
 )
+from weightcut.compression.hf_source import load_checked
 from weightcut.compression.layer_chain import LayerChain
-from weightcut.compression.method import Context, Requirements
+from weightcut.compression.method import CALIBRATION, CalibrationText, Context, Requirements
 from weightcut.errors import BrokenInput, NotHere, UsageError
 from weightcut.records import Format, Record
 
@@ -45,6 +46,7 @@ class PruneDepth(Record):
     )
     windows: int = Field(8, ge=1, description="calibration windows that the loss is measured on")
     length: int = Field(128, ge=2, description="tokens of each calibration window")
+    text: CalibrationText = "code"
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"hf"})
     produces: ClassVar[Format] = "hf"
@@ -71,11 +73,11 @@ class PruneDepth(Record):
         """Measure, remove, write to `out`, and read back what was written."""
         import torch
 
-        model = load_causal_lm(source)
+        model = load_checked(source)
         count = self.count(text_config(model).num_hidden_layers)
         limit = getattr(text_config(model), "max_position_embeddings", None) or self.length
         length = min(self.length, limit)
-        blocks = context.texts("calibration", self.windows, length)
+        blocks = context.texts(CALIBRATION[self.text], self.windows, length)
         chain = LayerChain(model, torch.from_numpy(blocks.ids))
         influence = block_influence(chain)
         removed, losses = choose_layers(chain, count, context.progress)
@@ -199,5 +201,5 @@ def _read_back(folder: Path, ids: Any, expected: Any) -> None:
         raise NotHere(
             f"a pruned {model.config.model_type} model does not read back as it was measured: "
             f"KL divergence {float(gap):.2g} nats per token, limit {MAX_READ_BACK_KL:g}",
-            cure="this family cannot be pruned by depth; use another method",
+            cure="prune-width, wanda, sparsegpt and magnitude still apply",
         )

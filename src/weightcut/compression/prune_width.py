@@ -13,7 +13,7 @@ from weightcut.compression.files import bytes_by_part
 from weightcut.compression.hf_io import load_causal_lm, save_causal_lm, text_config
 from weightcut.compression.hf_source import calibration_length, load_checked, told
 from weightcut.compression.layer_chain import LayerChain
-from weightcut.compression.method import Context, Requirements
+from weightcut.compression.method import CALIBRATION, CalibrationText, Context, Requirements
 from weightcut.errors import BrokenInput, NotHere, UsageError
 from weightcut.records import Format, Record
 
@@ -46,6 +46,7 @@ class PruneWidth(Record):
     refit: bool = Field(True, description="fit the output matrices anew, by least squares")
     windows: int = Field(32, ge=1, description="windows of calibration text")
     length: int = Field(256, ge=2, description="tokens of each window")
+    text: CalibrationText = "code"
 
     accepts: ClassVar[frozenset[Format]] = frozenset({"hf"})
     produces: ClassVar[Format] = "hf"
@@ -63,6 +64,9 @@ class PruneWidth(Record):
             base_memory=1_400_000_000,
             seconds_per_weight=3e-11 * self.windows * self.length,
             base_seconds=10.0,
+            tokens=self.windows * self.length,
+            window=self.length,
+            weights_left=1 - self.ratio,
         )
 
     def compress(self, source: Path, out: Path, context: Context) -> None:
@@ -71,7 +75,7 @@ class PruneWidth(Record):
 
         model = load_checked(source)
         length = calibration_length(model, self.length)
-        blocks = context.texts("calibration", self.windows, length)
+        blocks = context.texts(CALIBRATION[self.text], self.windows, length)
         ids = torch.from_numpy(blocks.ids)
         try:
             record = self._narrow(model, ids, context)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from weightcut.compression import llm_compressor, scaling
 from weightcut.compression.hf_source import linear_layers, load_checked
-from weightcut.compression.method import Context, Requirements
+from weightcut.compression.method import CalibrationText, Context, Requirements
 from weightcut.records import Format, Record
 
 
@@ -37,6 +37,7 @@ class SmoothQuant(Record):
     )
     windows: int = Field(32, ge=1, description="windows of calibration text")
     length: int = Field(512, ge=8, description="tokens of each window")
+    text: CalibrationText = "code"
 
     def requirements(self) -> Requirements:
         """Return the 16-bit model and the activations of all windows."""
@@ -48,7 +49,7 @@ class SmoothQuant(Record):
         """Smooth block after block, round, and write the 8-bit weights."""
         model = load_checked(source)
         layers = list(linear_layers(model))
-        blocks = llm_compressor.windows(model, context, self.windows, self.length)
+        blocks = llm_compressor.windows(model, context, self.windows, self.length, self.text)
         context.progress("smoothing block after block", None)
         with llm_compressor.quiet():
             from compressed_tensors.quantization import preset_name_to_scheme

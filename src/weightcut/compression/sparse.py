@@ -12,7 +12,7 @@ from weightcut.compression import llm_compressor
 from weightcut.compression.files import bytes_by_part
 from weightcut.compression.hf_io import save_causal_lm
 from weightcut.compression.hf_source import linear_layers, load_checked
-from weightcut.compression.method import Context, Requirements
+from weightcut.compression.method import CalibrationText, Context, Requirements
 from weightcut.errors import NotHere, UsageError
 from weightcut.records import Format, Record
 
@@ -52,6 +52,7 @@ class Calibrated(Record):
     )
     windows: int = Field(32, ge=1, description="windows of calibration text")
     length: int = Field(512, ge=8, description="tokens of each window")
+    text: CalibrationText = "code"
 
     @model_validator(mode="after")
     def _pattern_fits(self) -> Self:
@@ -79,7 +80,7 @@ class Calibrated(Record):
         model = load_checked(source)
         layers = linear_layers(model)
         check_widths(self.pattern, ((name, layer.in_features) for name, layer in layers.items()))
-        blocks = llm_compressor.windows(model, context, self.windows, self.length)
+        blocks = llm_compressor.windows(model, context, self.windows, self.length, self.text)
         context.progress("pruning layer after layer", None)
         module, _, name = self.modifier.partition(":")
         with llm_compressor.quiet():

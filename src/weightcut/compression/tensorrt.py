@@ -9,7 +9,7 @@ from pydantic import Field
 
 from weightcut.compression.files import bytes_by_part, copy_companions
 from weightcut.compression.hf_source import calibration_length, load_checked, told
-from weightcut.compression.method import Context, Requirements
+from weightcut.compression.method import CALIBRATION, CalibrationText, Context, Requirements
 from weightcut.errors import NotHere
 from weightcut.records import Format, Record
 
@@ -43,6 +43,7 @@ class TensorRT(Record):
     )
     windows: int = Field(128, ge=1, description="windows of calibration text")
     length: int = Field(512, ge=8, description="tokens of each window")
+    text: CalibrationText = "code"
 
     @property
     def bits(self) -> float | None:
@@ -75,7 +76,9 @@ class TensorRT(Record):
                 "the package 'modelopt' is not installed", cure="pip install nvidia-modelopt"
             ) from error
         model = load_checked(source).to("cuda")
-        blocks = context.texts("calibration", self.windows, calibration_length(model, self.length))
+        blocks = context.texts(
+            CALIBRATION[self.text], self.windows, calibration_length(model, self.length)
+        )
 
         def look(seen: Any) -> None:
             for index, row in enumerate(torch.from_numpy(blocks.ids)):

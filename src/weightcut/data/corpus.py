@@ -1,7 +1,8 @@
 """Source code to calibrate on, train on and be measured on, without any download.
 
 It is the Python standard library's own source, which every machine that runs weightcut has. Whole
-modules go to one split, so that nothing measured was ever trained or calibrated on.
+modules go to one split, so that nothing measured was ever trained or calibrated on. Beside it
+stands prose, to calibrate on for comparison: every second topic of Python's language reference.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Literal, get_args
 from weightcut.errors import BrokenInput, UsageError, nearest
 from weightcut.records import digest
 
-Split = Literal["calibration", "training", "validation", "evaluation"]
+Split = Literal["calibration", "prose", "training", "validation", "evaluation"]
 
 # Top-level modules and packages by split; every other one is for training. What shares passages
 # stands in the same split (`pickle` and `pickletools`, `_pydatetime` and `datetime`); a test looks
@@ -57,6 +58,10 @@ def documents(split: Split) -> list[Document]:
     """Return the standard library's documents of one split, sorted by name."""
     if split not in get_args(Split):
         raise UsageError(f"unknown split {split!r}; {nearest(split, get_args(Split))}")
+    if split == "prose":
+        from pydoc_data.topics import topics
+
+        return [Document(f"pydoc_data/{name}", topics[name]) for name in sorted(topics)[::2]]
     root = Path(sysconfig.get_paths()["stdlib"])
     found = [
         Document(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8"))
@@ -74,6 +79,8 @@ def documents(split: Split) -> list[Document]:
 
 def source(split: Split) -> str:
     """Return a phrase that says where the documents of a split are from."""
+    if split == "prose":
+        return f"the language reference of Python {platform.python_version()}"
     return f"{split} modules of the standard library of Python {platform.python_version()}"
 
 

@@ -17,7 +17,7 @@ LARGEST = 1 << 20
 """Bytes of one file; a larger one is data or generated, and would drown the others."""
 ENOUGH = 16 << 20
 """Bytes of all files together; more would only cost time."""
-LEARNT_FROM: tuple[Split, ...] = ("calibration", "training", "validation")
+LEARNT_FROM: tuple[Split, ...] = ("calibration", "prose", "training", "validation")
 
 
 @dataclass(frozen=True)

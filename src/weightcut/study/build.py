@@ -98,7 +98,12 @@ def artifact_key(checkpoint: Checkpoint, steps: Sequence[Step], seed: int) -> st
             "versions": {name: package_version(name) for name in packages},
         }
         | ({"read": read} if any(read := [_read(method) for method in methods]) else {})
+        | ({"prose": corpus_digest("prose")} if any(map(_reads_prose, methods)) else {})
     )[:32]
+
+
+def _reads_prose(method: Method) -> bool:
+    return getattr(method, "text", None) == "prose"
 
 
 def _read(method: Method) -> dict[str, str]:

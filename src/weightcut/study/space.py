@@ -84,7 +84,7 @@ def choices(kind: str) -> dict[str, tuple[Any, ...]]:
     properties = registry.load("method", kind).model_json_schema()["properties"]
     found: dict[str, tuple[Any, ...]] = {}
     for name, schema in properties.items():
-        if name == "kind":
+        if name in ("kind", "text"):  # what it calibrates on is a question of its own
             continue
         if schema.get("type") == "boolean":
             found[name] = (False, True)
