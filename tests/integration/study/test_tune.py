@@ -14,7 +14,7 @@ from weightcut.records import Keep
 from weightcut.study import tune
 from weightcut.study.run import Event
 from weightcut.study.space import Way, choices, ways
-from weightcut.study.tune import Search, Tuned
+from weightcut.study.tune import Search, Trial, Tuned, next_finalist
 
 WAY = Way(
     engine="scripted",
@@ -70,6 +70,26 @@ def _check(found: Tuned, out: Path) -> None:
     assert found.artifact == out / "winner"
     assert (out / "winner" / "weights.bin").stat().st_size == 50_000
     assert (out / "final" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("wins", [0, 1, 3, 6, 7])
+def test_finalists_are_measured_by_bisection_and_the_winner_is_the_cheapest_kept(wins: int) -> None:
+    """Seven finalists, the cheapest first; those from `wins` on keep the quality."""
+    all_ = [
+        Trial(variant=WAY.variant({"size": i / 7}), state="passed", kl=1 - i / 9, cost=float(i))
+        for i in range(1, 8)
+    ]
+    kept: dict[str, bool] = {}
+    order = []
+    while (trial := next_finalist(all_, kept)) is not None:
+        order.append(all_.index(trial))
+        kept[trial.variant.name] = order[-1] >= wins
+    assert order[0] == 6
+    assert len(order) == len(set(order))
+    cheapest = min((i for i in order if i >= wins), default=None)
+    assert cheapest == (wins if wins < 7 else None)
+    if wins < 6:
+        assert order.index(wins) <= 3
 
 
 def test_without_time_the_baseline_alone_is_measured_and_nothing_wins(tmp_path: Path) -> None:
