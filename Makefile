@@ -20,7 +20,7 @@ test-extras: $(VENV)/installed-extras
 	WEIGHTCUT_TEST_EXTRAS=1 $(BIN)/python -m pytest tests/extras \
 	  tests/integration/engines/test_llama_cpp.py tests/integration/engines/test_onnxruntime.py \
 	  tests/integration/compression/test_gguf.py tests/integration/compression/test_onnx.py \
-	  tests/integration/compression/test_lora.py
+	  tests/integration/compression/test_lora.py tests/integration/compression/test_reload.py
 
 # A wheel of the index where there is one, else compiled as gguf-native does.
 $(VENV)/installed-extras: $(VENV)/installed-dev

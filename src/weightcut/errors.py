@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -24,6 +25,26 @@ class BrokenInput(WeightcutError):
 
 class NotHere(WeightcutError):
     """This machine cannot do it: no network, no memory, no disk, no such package or device."""
+
+
+_FULL = ("No space left on device", "disk is full", "Disk quota exceeded")
+
+
+def full_disk(error: BaseException) -> NotHere | None:
+    """Return what to tell where an error says, or came of one that says, that a disk is full."""
+    one: BaseException | None = error
+    for _ in range(20):  # a chain of causes may be a ring
+        if one is None:
+            break
+        number = one.errno if isinstance(one, OSError) else None
+        if number in (errno.ENOSPC, errno.EDQUOT) or any(words in str(one) for words in _FULL):
+            return NotHere(
+                "the disk is full",
+                place=str(getattr(one, "filename", None) or ""),
+                cure="free some and run the same again, or set WEIGHTCUT_HOME to a larger disk",
+            )
+        one = one.__cause__ or one.__context__
+    return None
 
 
 def missing_extra(package: str, extra: str) -> NotHere:

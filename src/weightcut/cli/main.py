@@ -29,7 +29,7 @@ from weightcut.cli import (
     tune,
 )
 from weightcut.cli.output import complain
-from weightcut.errors import UsageError, WeightcutError
+from weightcut.errors import UsageError, WeightcutError, full_disk
 
 app = typer.Typer(
     name="weightcut",
@@ -97,4 +97,10 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); python would complain at exit otherwise.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        full = full_disk(error)
+        if full is None:
+            raise
+        complain(full)
         sys.exit(1)

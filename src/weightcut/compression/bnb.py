@@ -85,6 +85,7 @@ def compress(source: Path, out: Path, context: Context, bits: int, **settings: A
         raise NotHere(
             f"a {model.config.model_type} model has no linear layers that bitsandbytes knows",
             place=str(source),
+            cure="rtn still applies: it reads the weights alone",
         )
     context.progress("writing", 0.8)
     save_causal_lm(model, source, out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -152,15 +153,24 @@ def _write(
     factors = _rotary_factors(config)
     if factors is not None:
         writer.add_tensor_info("rope_freqs.weight", factors.shape, factors.dtype, factors.nbytes)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
+    with closing(writer):
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        _write_tensors(writer, source, config, kind, kinds)
+        if factors is not None:
+            writer.write_tensor_data(factors)
+
+
+def _write_tensors(
+    writer: Any, source: Path, config: dict[str, Any], kind: str, kinds: dict[str, Any]
+) -> None:
     heads = {
         "q_proj": config["num_attention_heads"],
         "k_proj": config.get("num_key_value_heads") or config["num_attention_heads"],
     }
     for name, tensor in read_tensors(source):
-        if name not in names:
+        if name not in kinds:
             continue
         check_finite(name, tensor, source)
         part = name.split(".")[-2]
@@ -168,9 +178,6 @@ def _write(
             pairs = tensor.reshape(heads[part], 2, -1, tensor.shape[1])
             tensor = pairs.swapaxes(1, 2).reshape(tensor.shape)
         writer.write_tensor_data(_stored(tensor, kinds[name].name))
-    if factors is not None:
-        writer.write_tensor_data(factors)
-    writer.close()
 
 
 _GGML = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}

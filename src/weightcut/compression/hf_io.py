@@ -45,7 +45,7 @@ def decoder_layers(model: Any) -> tuple[Any, str, Any]:
         raise NotHere(
             f"found {len(found)} stacks of {depth} layers in a {model.config.model_type} model, "
             "expected one",
-            cure="prune a plain decoder-only model",
+            cure="wanda, sparsegpt and magnitude still apply: they leave the layers in their place",
         )
     return found[0]
 

@@ -119,5 +119,8 @@ def input_axes(model: Any) -> dict[str, tuple[int, int]]:
         elif isinstance(module, Conv1D):
             found[name] = (0, module.nx)
     if not found:
-        raise NotHere(f"a {model.config.model_type} model has no linear layers")
+        raise NotHere(
+            f"a {model.config.model_type} model has no linear layers",
+            cure="rtn still applies: it reads the weights alone",
+        )
     return found

@@ -96,10 +96,14 @@ def _refuse_after_quantization(steps: Sequence[Step]) -> None:
     """Refuse a step that would load the 16-bit weights that an earlier one has quantized."""
     for one, after in pairwise(steps):
         method = build(one)
-        if method.produces == "hf" and method.bits is not None and method.bits < _WIDE:
+        if method.bits is None or method.bits >= _WIDE:
+            continue
+        again = build(after).bits
+        if method.produces == "hf" or (again is not None and again < _WIDE):
             raise UsageError(
                 f"{after.label()} works on 16-bit weights, and {one.label()} leaves none",
-                cure=f"put {one.kind} last, with an engine that opens its weights as they are",
+                cure=f"put {one.kind} last, with an engine that opens its weights as they are, "
+                "or leave one of the two out",
             )
 
 

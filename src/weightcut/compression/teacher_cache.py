@@ -8,7 +8,8 @@ temperature. Files are written whole or not at all, and the least recently used 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from weightcut.compression.distillation_loss import Kept
 from weightcut.errors import NotHere
-from weightcut.files import locked, write_whole
+from weightcut.files import locked
 from weightcut.records import TokenBlocks, digest
 
 LARGEST = 8 << 30
@@ -79,16 +80,36 @@ def predictions(
         if found is not None:
             os.utime(path)
             return found, True
-        # Both halves lie in one array of 32-bit words, the probabilities as their bits.
-        words = np.empty((2, windows, length - 1, top_k), dtype=np.int32)
-        for window in range(windows):
-            progress(f"the teacher predicts window {window + 1} of {windows}", window / windows)
-            ids, given = _top(logits_of(blocks.ids[window])[:-1], top_k, temperature)
-            words[0, window] = ids
-            words[1, window] = given.view(np.int32)
         _make_room(folder, needed, largest)
-        write_whole(path, _packed(words))
-    return Predictions(words[0], words[1].view(np.float32)), False
+        with _written(path, (2, windows, length - 1, top_k)) as words:
+            for window in range(windows):
+                progress(f"the teacher predicts window {window + 1} of {windows}", window / windows)
+                ids, given = _top(logits_of(blocks.ids[window])[:-1], top_k, temperature)
+                words[0, window] = ids
+                words[1, window] = given.view(np.int32)
+        made = _read(path, (2, windows, length - 1, top_k))
+    assert made is not None  # it was just written, under a lock
+    return made, False
+
+
+@contextmanager
+def _written(path: Path, shape: tuple[int, ...]) -> Iterator[npt.NDArray[np.int32]]:
+    """Yield an array that lies in a file from the start, and is at `path` once it is filled.
+
+    Ids and probabilities, as their bits, lie in one array of 32-bit words.
+    """
+    part = path.with_suffix(".part")
+    try:
+        words = np.lib.format.open_memmap(part, mode="w+", dtype=np.int32, shape=shape)
+        with part.open("r+b") as file:
+            # A full disk is told here; later it would be a signal that kills the process.
+            os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+            yield words
+            words.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _top(
@@ -107,14 +128,6 @@ def _top(
         ids[start : start + rows] = at.cpu().numpy()
         given[start : start + rows] = shares.cpu().numpy()
     return ids, given
-
-
-def _packed(words: npt.NDArray[np.int32]) -> bytes:
-    from io import BytesIO
-
-    stream = BytesIO()
-    np.save(stream, words, allow_pickle=False)
-    return stream.getvalue()
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> Predictions | None:

@@ -123,6 +123,8 @@ def require_same_tokenizer(student: Path, teacher: Path) -> None:
     said = _difference(*words) or next(
         (f"their {part} differs" for part in _PARTS if ours.get(part) != theirs.get(part)), ""
     )
+    if not said and _merges(ours) != _merges(theirs):
+        said = "their merges differ"
     if said:
         raise UsageError(
             f"teacher and student have different tokenizers: {said}",
@@ -161,6 +163,12 @@ def _tokenizer(folder: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BrokenInput("cannot be read as a tokenizer: no JSON object", place=str(path))
     return found
+
+
+def _merges(data: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return the merges of a BPE model, which older files write as `a b` and newer as two texts."""
+    found = data["model"].get("merges") or []
+    return [tuple(one.split(" ", 1) if isinstance(one, str) else one) for one in found]
 
 
 def _vocabulary(data: dict[str, Any], folder: Path) -> dict[str, int]:

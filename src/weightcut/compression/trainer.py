@@ -30,7 +30,7 @@ def make_trainer(
 ) -> Any:
     """Return a Trainer whose loss and validation are the two given functions."""
     import torch
-    from transformers import EarlyStoppingCallback, PrinterCallback, Trainer
+    from transformers import PrinterCallback, Trainer
 
     class GivenLoss(Trainer):  # type: ignore[misc]
         def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
@@ -101,7 +101,7 @@ def make_trainer(
     )
     trainer.remove_callback(PrinterCallback)
     if settings.patience:
-        trainer.add_callback(EarlyStoppingCallback(settings.patience))
+        trainer.add_callback(_early_stop(settings.patience))
     trainer.model_accepts_loss_kwargs = False
     return trainer
 
@@ -203,6 +203,23 @@ def _watch(tokens: int, progress: Callable[[str, float | None], None]) -> Any:
             }
 
     return Watch()
+
+
+def _early_stop(patience: int) -> Any:
+    """Return the callback that stops after so many validations in a row without a better one."""
+    from transformers import EarlyStoppingCallback
+
+    class Resumed(EarlyStoppingCallback):  # type: ignore[misc]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            super().on_train_begin(args, state, control, **more)
+            best = math.inf
+            for loss in (one["eval_loss"] for one in state.log_history if "eval_loss" in one):
+                worse = loss >= best
+                self.early_stopping_patience_counter *= worse
+                self.early_stopping_patience_counter += worse
+                best = min(best, loss)
+
+    return Resumed(patience)
 
 
 def _arguments(settings: TrainingSettings, context: Context, optimizer: str) -> Any:

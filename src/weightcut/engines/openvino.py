@@ -22,6 +22,7 @@ from weightcut.engines.openvino_batching import (
 )
 from weightcut.engines.openvino_live import OpenVINOLive
 from weightcut.engines.openvino_paged import paged_obstacle
+from weightcut.engines.versions import told_of
 from weightcut.errors import BrokenInput, WeightcutError, missing_extra
 from weightcut.models.tokenizer import load_tokenizer
 from weightcut.records import Artifact, Completion, Format, LogProbs, Record, Request, TokenBlocks
@@ -83,15 +84,17 @@ class OpenVINOEngine(Record):
         except ImportError as error:
             raise missing_extra("openvino", self.extra) from error
         core = ov.Core()
-        return OpenVINOSession(self, artifact.path, core, _read(core, artifact.path))
+        with told_of(artifact):
+            return OpenVINOSession(self, artifact, core, _read(core, artifact.path))
 
 
 class OpenVINOSession(Closing):
     """An opened OpenVINO model."""
 
-    def __init__(self, engine: OpenVINOEngine, folder: Path, core: Any, graph: Any) -> None:
-        self._engine, self._folder, self._core, self._graph = engine, folder, core, graph
-        self._tokenizer = load_tokenizer(folder)
+    def __init__(self, engine: OpenVINOEngine, artifact: Artifact, core: Any, graph: Any) -> None:
+        self._engine, self._artifact, self._core, self._graph = engine, artifact, core, graph
+        self._folder = artifact.path
+        self._tokenizer = load_tokenizer(self._folder)
         self._precision = engine.precision or str(
             core.get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name()
         )
@@ -103,7 +106,7 @@ class OpenVINOSession(Closing):
         }
         if engine.threads:
             self._properties["INFERENCE_NUM_THREADS"] = engine.threads
-        self._obstacle = paged_obstacle(graph, folder)
+        self._obstacle = paged_obstacle(graph, self._folder)
         self._compiled: Any = None
         self._batching: PagedBatching | StatefulBatching | None = None
 
@@ -174,10 +177,11 @@ class OpenVINOSession(Closing):
             try:
                 self._compiled = self._core.compile_model(self._graph, "CPU", self._properties)
             except RuntimeError as error:
-                raise BrokenInput(
-                    f"OpenVINO cannot compile the model: {last_line(error)}",
-                    place=str(self._folder / GRAPH),
-                ) from error
+                with told_of(self._artifact):
+                    raise BrokenInput(
+                        f"OpenVINO cannot compile the model: {last_line(error)}",
+                        place=str(self._folder / GRAPH),
+                    ) from error
         return self._compiled
 
     def _window(self, request: Any, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

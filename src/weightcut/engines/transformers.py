@@ -16,7 +16,7 @@ from weightcut.engines.batching import Batch
 from weightcut.engines.bnb_prompts import unpack_for_prompts
 from weightcut.engines.engine import Closing, Cost
 from weightcut.engines.versions import told_of
-from weightcut.errors import BrokenInput, NotHere, UsageError
+from weightcut.errors import BrokenInput, NotHere, UsageError, missing_extra
 from weightcut.models import adapters, torch_state
 from weightcut.models.causal_lm import load_causal_lm, read_config
 from weightcut.models.tokenizer import load_tokenizer
@@ -182,7 +182,7 @@ def check_quantization(folder: Path) -> None:
             place=str(path),
         )
     if find_spec(_QUANTIZERS[method]) is None:
-        raise NotHere(f"the package {method!r} is not installed", cure=f"pip install {method}")
+        raise missing_extra(_QUANTIZERS[method], "compress")
 
 
 def use_grouped_attention(model: Any) -> None:

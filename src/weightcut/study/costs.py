@@ -51,13 +51,13 @@ class _Costs(Record):
 def seconds(load: Load) -> float:
     """Return the wall seconds of a load."""
     known = table().parts.get(load.part)
-    return _sum(load.amounts, known.seconds if known else load.declared)
+    return _sum(load.amounts, (known.seconds if known else {}) or load.declared)
 
 
 def memory(load: Load) -> float:
     """Return the bytes of a load."""
     known = table().parts.get(load.part)
-    return _sum(load.amounts, known.memory if known else load.declared)
+    return _sum(load.amounts, (known.memory if known else {}) or load.declared)
 
 
 def engine_says(cost: Cost) -> OwnWord:
@@ -88,7 +88,12 @@ def method_says(needs: Requirements) -> OwnWord:
             "start": needs.base_seconds / REFERENCE.start,
             "products": needs.seconds_per_weight * REFERENCE.gemm / 2,
         },
-        memory={"base": float(needs.base_memory), "weights": needs.memory_per_weight / 2},
+        memory={
+            "base": float(needs.base_memory),
+            "weights": needs.memory_per_weight / 2,
+            "activations": 1.0,
+            "windows": 1.0,
+        },
     )
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from weightcut import registry
-from weightcut.errors import WeightcutError
+from weightcut.errors import WeightcutError, full_disk
 from weightcut.models.tokenizer import Tokenizer, load_tokenizer
 from weightcut.profiling.load import under_load
-from weightcut.profiling.machine import gpus_held, peak_rss_bytes
+from weightcut.profiling.machine import OthersLoad, gpus_held, peak_rss_bytes
 from weightcut.profiling.measure import measure
 from weightcut.records import (
     Artifact,
@@ -240,7 +240,9 @@ def _timings(
         # Opened anew: a batch that requests join has a cache, and may have weights, of its own.
         with engine.open(artifact) as session:
             asked = requests[1:] or requests
+            watch = OthersLoad()
             yield from under_load(session, asked, spec.load, cell.spec.seed)
+            yield Observation(sample="machine-load", values={"busy_under_load": watch.share()})
 
 
 STAGES = {"build": run_build, "task": run_task, "profile": run_profile}
@@ -270,7 +272,10 @@ def run(job: Job, descriptor: int) -> int:
         return 1
     except Exception as error:  # noqa: BLE001 - whatever a library raises costs this cell only
         traceback.print_exc()
-        events.send({"error": f"{type(error).__name__}: {error}"})
+        if full := full_disk(error):
+            events.send({"error": f"{full} ({full.cure})", "certain": True})
+        else:
+            events.send({"error": f"{type(error).__name__}: {error}"})
         return 1
     manifest["peak_rss_bytes"] = peak_rss_bytes()
     manifest["cpu_seconds"] = sum(os.times()[:4])  # with the sandbox's processes that have ended

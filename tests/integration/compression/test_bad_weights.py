@@ -13,6 +13,13 @@ from weightcut.errors import BrokenInput
 from weightcut.records import Artifact
 from weightcut.study.proof import prove
 
+METHODS = [
+    "export-openvino", "export-onnx", "export-gguf", "bnb-int8", "bnb-nf4", "bnb-fp4", "gptq",
+    "awq", "rtn", "smoothquant", "torchao-int8", "torchao-int8-dynamic", "torchao-int4",
+    "torch-dynamic",
+    "magnitude", "wanda", "sparsegpt", "prune-depth", "prune-width", "lora", "qlora", "distill",
+]  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -25,7 +32,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("text", ["export-openvino", "bnb-nf4"])
+@pytest.mark.parametrize("text", METHODS)
 def test_the_tensor_is_named(text: str, broken: Path, tmp_path: Path) -> None:
     def none(*_: object) -> None:
         raise AssertionError("texts were asked for")

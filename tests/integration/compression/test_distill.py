@@ -143,6 +143,27 @@ def test_early_stop_keeps_the_best(tmp_path: Path) -> None:
     assert record["validation_after"]["kl"] == pytest.approx(best, rel=1e-3)
 
 
+def test_an_interrupted_run_stops_as_early(tmp_path: Path) -> None:
+    teacher, student = pair(tmp_path)
+    settings = {"steps": 40, "eval_every": 2, "patience": 2, "learning_rate": 0.3, "warmup": 0}
+    whole = distill(teacher, student, tmp_path / "whole", tmp_path / "a", **settings)
+    # The last checkpoint then stands where one validation was no better.
+    last = f"step {whole['steps'] - 1} of 40"
+
+    def interrupt(phrase: str, _share: float | None) -> None:
+        if phrase == last:
+            raise KeyboardInterrupt
+
+    made = replace(context(teacher, tmp_path / "b"), progress=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        Distill.model_validate({**SMALL, **settings}).compress(
+            student, empty(tmp_path / "b1"), made
+        )
+    resumed = distill(teacher, student, tmp_path / "b2", tmp_path / "b", **settings)
+    assert resumed["resumed_at_step"] == whole["steps"] - 2
+    assert losses(resumed) == pytest.approx(losses(whole), rel=1e-6)
+
+
 def test_labels_alone_need_no_teacher_agreement(tmp_path: Path) -> None:
     teacher, student = pair(tmp_path)
     record = distill(
@@ -162,6 +183,20 @@ def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
         require_same_tokenizer(student, teacher)
     with pytest.raises(UsageError, match="different tokenizers"):
         distill(teacher, student, tmp_path / "out", tmp_path / "scratch")
+
+
+def test_other_merges_make_another_tokenizer(tmp_path: Path) -> None:
+    teacher, student = pair(tmp_path)
+    forms = {teacher: [["a", "b"], ["c", "d"]], student: ["a b", "c d"]}
+    for folder, merges in forms.items():
+        table = json.loads((folder / "tokenizer.json").read_text())
+        table["model"]["merges"] = merges
+        (folder / "tokenizer.json").write_text(json.dumps(table))
+    require_same_tokenizer(student, teacher)
+    table["model"]["merges"] = ["c d", "a b"]
+    (student / "tokenizer.json").write_text(json.dumps(table))
+    with pytest.raises(UsageError, match="their merges differ"):
+        require_same_tokenizer(student, teacher)
 
 
 def test_a_teacher_of_ones_own(tmp_path: Path) -> None:

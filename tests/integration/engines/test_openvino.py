@@ -244,6 +244,18 @@ def test_a_broken_folder_is_refused(
         EXACT.open(artifact(folder))
 
 
+def test_an_artifact_of_another_version_says_so_where_it_cannot_be_opened(
+    llama: Family, tmp_path: Path
+) -> None:
+    shutil.copytree(llama.out, tmp_path / "torn")
+    (tmp_path / "torn" / "openvino_model.xml").write_text("<net>")
+    made = artifact(tmp_path / "torn")
+    made = made.model_copy(update={"details": {"int8": {"versions": {"nncf": "1.0.0"}}}})
+    with pytest.raises(BrokenInput, match="cannot read") as caught:
+        EXACT.open(made)
+    assert caught.value.cure.startswith("it was made with nncf 1.0.0 (")
+
+
 def test_opening_imports_neither_torch_nor_transformers(llama: Family) -> None:
     code = f"""
 import sys

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from weightcut.compression import recipe
@@ -60,6 +62,20 @@ def test_nothing_follows_quantized_weights(text: str) -> None:
         recipe.fit(recipe.parse_recipe(text), "hf", frozenset({"hf"}))
     with pytest.raises(UsageError, match="export-openvino works on 16-bit weights"):
         recipe.fit(recipe.parse_recipe("gptq"), "hf", frozenset({"openvino"}))
+
+
+@pytest.mark.parametrize(
+    ("text", "opens"),
+    [
+        ("int8 | int4", "openvino"),
+        ("onnx-int8 | onnx-int4", "onnx"),
+        ("gguf-q8_0 | gguf-q4_k_m", "gguf"),
+    ],
+)
+def test_weights_are_not_quantized_twice(text: str, opens: Any) -> None:
+    with pytest.raises(UsageError, match="works on 16-bit weights") as caught:
+        recipe.fit(recipe.parse_recipe(text), "hf", frozenset({opens}))
+    assert "leave one of the two out" in caught.value.cure
 
 
 def test_quantized_weights_may_end_a_recipe() -> None:
