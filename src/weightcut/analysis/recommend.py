@@ -33,7 +33,11 @@ def recommend(
         or _best([v for v in retained if _surely_better(v)])
     )
     if chosen is not None:
-        words = [_deploy(chosen, baseline, keep, target), *_open_questions(variants)]
+        words = [
+            _deploy(chosen, baseline, keep, target),
+            *_timing(chosen, base),
+            *_open_questions(variants),
+        ]
         return chosen.name, " ".join(words)
     if base is None or base.verdict == "unmeasured":
         return None, "Nothing can be recommended: the baseline's quality was not measured. " + (
@@ -90,10 +94,18 @@ def _deploy(chosen: VariantResult, baseline: str, keep: Keep, target: Target) ->
             f"No variant that surely keeps quality meets the target of {target.latency_speedup:g} "
             f"times the speed ({reached})."
         )
-    doubts = timing_doubts(chosen.profile)
-    if doubts:
-        words.append(f"Its speed is not to be trusted: {_join(doubts)}.")
     return " ".join(filter(None, words))
+
+
+def _timing(chosen: VariantResult, base: VariantResult | None) -> list[str]:
+    """Return which timings under the speed-up are not to be trusted, and why."""
+    words = []
+    compared = base if _speedup(chosen) is not None else None
+    for whose, variant in (("Its", chosen), ("The baseline's", compared)):
+        doubts = timing_doubts(variant.profile) if variant else []
+        if doubts:
+            words.append(f"{whose} speed is not to be trusted: {_join(doubts)}.")
+    return words
 
 
 def _gain(chosen: VariantResult, baseline: str) -> str:

@@ -4,7 +4,14 @@ import pytest
 
 from weightcut.analysis.recommend import recommend
 from weightcut.records import Keep, Target
-from weightcut.records.results import AgainstBaseline, Interval, VariantResult, Verdict
+from weightcut.records.results import (
+    AgainstBaseline,
+    Interval,
+    Percentiles,
+    Profile,
+    VariantResult,
+    Verdict,
+)
 
 
 def _variant(
@@ -92,3 +99,19 @@ def test_without_a_measured_baseline_nothing_is_recommended() -> None:
     name, words = recommend([unmeasured], "full", Keep(), Target())
     assert name is None
     assert "Nothing can be recommended" in words
+
+
+@pytest.mark.parametrize(("busy", "whose"), [("int8", "Its"), ("full", "The baseline's")])
+def test_doubts_on_either_timing_are_told(busy: str, whose: str) -> None:
+    unknown = Percentiles(p50=None, p90=None, p99=None)
+    profile = Profile(
+        ttft_ms=unknown, tpot_ms=unknown, latency_ms=unknown,
+        tokens_per_s={}, peak_rss_bytes=None, quiet=False, busy={"during": 0.4},
+    )  # fmt: skip
+    variants = [
+        v.model_copy(update={"profile": profile}) if v.name == busy else v
+        for v in (BASE, _variant("int8", "retained", 3.1, 0.5))
+    ]
+    _, words = recommend(variants, "full", Keep(), Target())
+    assert f"{whose} speed is not to be trusted: the machine was busy" in words
+    assert words.count("not to be trusted") == 1
