@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 NAMES = {
     "codebleu": "CodeBLEU",
     "bleu": "BLEU",
@@ -29,3 +31,11 @@ NAMES = {
 def metric_name(metric: str) -> str:
     """Return a metric's name in a sentence or a heading; one without a name keeps its key."""
     return NAMES.get(metric, metric)
+
+
+def joules(kinds: Iterable[str | None]) -> str:
+    """Return the unit of energies known as `kinds` say, with a word where any is an estimate."""
+    found = {kind for kind in kinds if kind}
+    if found <= {"counters"}:
+        return "J"
+    return "J, estimate" if found == {"estimate"} else "J, partly estimate"

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from weightcut.analysis import names
 from weightcut.analysis.frames import usable
 from weightcut.records.results import Interval, Percentiles, Results, VariantResult
 
@@ -78,7 +79,7 @@ def rows(results: Results, run: str) -> Iterator[Row]:
             "recommended": variant.name == results.recommended,
             "verdict": variant.verdict,
         }
-        for figure in _figures(variant, str(results.prices.get("currency") or "")):
+        for figure in _figures(results, variant):
             if usable(figure["value"]):
                 yield Row(**shared, **own, **figure)
 
@@ -93,12 +94,12 @@ def _gpu_names(machine: Mapping[str, Any]) -> list[str]:
     return [str(gpu.get("name", gpu) if isinstance(gpu, Mapping) else gpu) for gpu in found]
 
 
-def _figures(variant: VariantResult, currency: str) -> Iterator[dict[str, Any]]:
+def _figures(results: Results, variant: VariantResult) -> Iterator[dict[str, Any]]:
     for task, figures in variant.tasks.items():
         yield from _task(task, figures)
     yield from _profile(variant)
-    yield from _against(variant)
-    yield from _cost(variant, currency)
+    yield from _against(results, variant)
+    yield from _cost(variant, str(results.prices.get("currency") or ""))
     yield _one("artifact", "artifact_bytes", variant.artifact_bytes, unit="bytes")
 
 
@@ -172,12 +173,13 @@ def _profile(variant: VariantResult) -> Iterator[dict[str, Any]]:
             yield _one("load", name, getattr(level, name), at=at, unit=unit)
 
 
-def _against(variant: VariantResult) -> Iterator[dict[str, Any]]:
+def _against(results: Results, variant: VariantResult) -> Iterator[dict[str, Any]]:
     other = variant.against_baseline
     if other is None:
         return
     group = "against_baseline"
-    yield _one(group, "primary_retention", other.primary_retention, unit="ratio")
+    of = {"task": str(results.keep.get("task") or ""), "at": str(results.keep.get("metric") or "")}
+    yield _one(group, "primary_retention", other.primary_retention, unit="ratio", **of)
     for task, metrics in other.retention.items():
         for metric, kept in metrics.items():
             yield _one(group, f"retention.{metric}", kept, task=task, unit="ratio")
@@ -194,15 +196,16 @@ def _cost(variant: VariantResult, currency: str) -> Iterator[dict[str, Any]]:
     if variant.cost is None:
         return
     for count, batch in variant.cost.at.items():
+        joules = names.joules([batch.energy])
         for name, unit in (
             ("seconds_per_answer", "s"),
             ("cpu_seconds_per_answer", "s"),
-            ("joules_per_answer", "J"),
-            ("joules_per_token", "J"),
+            ("joules_per_answer", joules),
+            ("joules_per_token", joules),
             ("co2_g_per_1000_answers", "g"),
             ("money_per_1000_answers", currency),
             ("money_per_million_tokens", currency),
-            ("joules_per_accepted", "J"),
+            ("joules_per_accepted", joules),
             ("money_per_accepted", currency),
         ):
             yield _one("cost", name, getattr(batch, name), at=count, unit=unit)

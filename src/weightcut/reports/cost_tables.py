@@ -10,8 +10,8 @@ from weightcut.reports.tables import Cell, Column, Spec, Table, build, estimate,
 
 _ENERGY = {
     "counters": "Energy: hardware counters.",
-    "estimate": "Energy: an estimate, CPU seconds times {watts:g} W for a busy core.",
-    "mixed": "Energy: GPUs by their counters, the CPU estimated at {watts:g} W for a busy core.",
+    "estimate": "Energy: an estimate, {formula}.",
+    "mixed": "Energy: GPUs by their counters, the CPU an estimate, {formula}.",
 }
 
 
@@ -131,8 +131,9 @@ def _currency(results: Results) -> str:
 
 
 def _energy(results: Results) -> str:
-    watts = text.finite(results.prices.get("watts_per_core")) or 0.0
-    return " ".join(_ENERGY[kind].format(watts=watts) for kind in measures.energy_kinds(results))
+    formula = measures.energy_formula(results)
+    kinds = sorted(measures.energy_kinds(results))
+    return " ".join(_ENERGY[kind].format(formula=formula) for kind in kinds)
 
 
 def _prices(results: Results) -> str:

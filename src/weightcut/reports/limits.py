@@ -48,11 +48,9 @@ def limits(results: Results) -> list[str]:
         )
     kinds = measures.energy_kinds(results)
     if "estimate" in kinds or "mixed" in kinds:
-        watts = text.finite(results.prices.get("watts_per_core"))
         found.append(
-            "Energy is an estimate: CPU seconds times "
-            f"{'the configured' if watts is None else f'{watts:g}'} watts for a busy core. It "
-            "compares variants on one machine; it is no measurement."
+            f"Energy is an estimate: {measures.energy_formula(results)}. It compares variants on "
+            "one machine; it is no measurement."
         )
     if "counters" in kinds:
         found.append("Energy counters are of whole devices: other work on them is counted too.")

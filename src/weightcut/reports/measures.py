@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from weightcut.analysis import names
 from weightcut.records.results import BatchCost, Interval, LoadLevel, Results, VariantResult
 from weightcut.reports.text import finite, metric_name
 
@@ -156,6 +157,33 @@ def costs(variant: VariantResult) -> dict[int, BatchCost]:
 def energy_kinds(results: Results) -> set[str]:
     """Return how the energies of a study are known: `counters`, `estimate`, `mixed`."""
     return {b.energy for v in results.variants for b in costs(v).values() if b.energy}
+
+
+def joules(results: Results) -> str:
+    """Return the unit of a study's energies, with a word where any is an estimate."""
+    return names.joules(energy_kinds(results))
+
+
+def energy_formula(results: Results) -> str:
+    """Return in words how energies are estimated where the hardware has no counter."""
+    busy, idle = (finite(results.prices.get(key)) for key in ("watts_per_core", "idle_watts"))
+    watts = "the configured watts" if busy is None else f"{busy:g} W"
+    besides = f" plus seconds times {idle:g} W for the machine besides" if idle else ""
+    return f"CPU seconds times {watts} for a busy core{besides}"
+
+
+def cost_at(variant: VariantResult, count: int, field: str) -> float | None:
+    """Return what an answer costs where so many are produced at once."""
+    batch = costs(variant).get(count)
+    return finite(getattr(batch, field)) if batch else None
+
+
+def most_at_once(results: Results, field: str) -> int:
+    """Return the most concurrent sequences of which some variant has that cost, 0 for none."""
+    return max(
+        (n for v in results.variants for n in costs(v) if cost_at(v, n, field) is not None),
+        default=0,
+    )
 
 
 def load_levels(variant: VariantResult) -> list[LoadLevel]:

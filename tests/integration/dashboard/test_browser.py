@@ -162,7 +162,7 @@ def test_the_filters_of_the_overview(
 
 def test_the_task_filter_and_the_axes_of_the_overview(tab: Any, server: Server) -> None:
     _open(tab, server, "")
-    for axis in ("throughput, most sequences at once", "size on disk"):
+    for axis in ("throughput, 32 at once", "size on disk"):
         _choose(tab, "Across", axis)
         chart = tab.locator(".st-key-wc-wide-tradeoff svg")
         chart.get_by_text(axis, exact=False).first.wait_for()

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from tests.studies import example_study
 
+from weightcut.analysis.names import joules
 from weightcut.analysis.results import build_results
 from weightcut.analysis.tidy import rows
 from weightcut.records import Prices
@@ -60,3 +62,27 @@ def test_odd_machines_and_conditions() -> None:
     first = next(iter(rows(odd, "x")))
     assert first.cores is None
     assert first.gpus == "A, B"
+
+
+def test_an_estimated_energy_has_the_word_in_its_unit() -> None:
+    found = {r.unit for r in rows(_results(), "x") if r.metric.startswith("joules")}
+    assert found == {"J, estimate"}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "unit"),
+    [
+        ([], "J"),
+        ([None, "counters"], "J"),
+        (["estimate", None], "J, estimate"),
+        (["mixed"], "J, partly estimate"),
+        (["counters", "estimate"], "J, partly estimate"),
+    ],
+)
+def test_the_unit_of_energies(kinds: list[str | None], unit: str) -> None:
+    assert joules(kinds) == unit
+
+
+def test_what_is_kept_is_of_a_task_and_a_metric() -> None:
+    found = [r for r in rows(_results(), "x") if r.metric == "primary_retention"]
+    assert {(r.task, r.at) for r in found} == {("humaneval", "codebleu")}

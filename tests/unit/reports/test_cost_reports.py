@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from weightcut.engines.scripted import ScriptedSession
 from weightcut.models.scripted import ScriptedModel
 from weightcut.profiling.load import under_load
 from weightcut.records import CellKey, LoadSpec, Prices, Request
-from weightcut.records.results import Results
+from weightcut.records.results import Results, VariantResult
 from weightcut.reports import charts, pictures, view
 from weightcut.reports.csv import write as write_csv
 from weightcut.reports.html import page
@@ -63,6 +64,61 @@ def test_an_estimate_is_labelled_as_one(loaded: Results) -> None:
     assert any("no measurement" in limit for limit in view.page(loaded).limits)
     figure = charts.cost(loaded, "energy")
     assert "not a measurement" in figure.caption
+
+
+def test_axes_say_that_energy_is_an_estimate(loaded: Results) -> None:
+    axes = charts.axes(loaded)
+    assert axes["energy"].title == "energy of an answer, 32 at once (J, estimate)"
+    for figure in (
+        charts.pareto(loaded, "energy"),
+        charts.tradeoff(loaded, axes["energy"], axes["size"]),
+        charts.cost(loaded, "energy"),
+    ):
+        assert figure.chart is not None
+        assert "J, estimate" in json.dumps(figure.chart.to_dict())
+
+
+def test_idle_watts_are_told_where_there_are_any(loaded: Results) -> None:
+    idle = loaded.model_copy(update={"prices": {**loaded.prices, "idle_watts": 20.0}})
+    words = "10 W for a busy core plus seconds times 20 W for the machine besides."
+    table = _table(idle, "cost")
+    assert table is not None
+    assert words in table.caption
+    assert any(words in limit for limit in view.page(idle).limits)
+    assert not any("besides" in limit for limit in view.page(loaded).limits)
+
+
+def _without_the_most(results: Results, name: str) -> Results:
+    """Return the results without one variant's round of the most sequences at once."""
+
+    def cut(variant: VariantResult) -> VariantResult:
+        if variant.name != name:
+            return variant
+        assert variant.cost
+        assert variant.profile
+        at = {n: batch for n, batch in variant.cost.at.items() if n != "32"}
+        rates = {n: rate for n, rate in variant.profile.tokens_per_s.items() if n != "32"}
+        return variant.model_copy(
+            update={
+                "cost": variant.cost.model_copy(update={"at": at}),
+                "profile": variant.profile.model_copy(update={"tokens_per_s": rates}),
+            }
+        )
+
+    return results.model_copy(update={"variants": [cut(v) for v in results.variants]})
+
+
+def test_one_number_of_sequences_at_once_holds_for_all_variants(loaded: Results) -> None:
+    fewer = _without_the_most(loaded, "ov-int8")
+    axes = charts.axes(fewer)
+    for key in ("throughput", "energy", "money"):
+        assert ", 32 at once (" in axes[key].title
+        known = {v.name for v in fewer.variants if axes[key].read(v)}
+        assert known == {v.name for v in fewer.variants} - {"ov-int8"}
+    for axis in charts.COST_AXES:
+        figure = charts.pareto(fewer, axis)
+        assert figure.title == f"CodeBLEU against {axis}, 32 at once"
+        assert "1 of 7 variants are missing" in figure.caption
 
 
 def test_without_prices_the_report_says_how_to_get_them(results: Results) -> None:

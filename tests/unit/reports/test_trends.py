@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from weightcut.analysis.tidy import rows
+from weightcut.analysis.tidy import Row, rows
 from weightcut.records.results import Results
 from weightcut.reports import charts, summary
 
@@ -43,3 +45,34 @@ def test_the_table_is_safe_in_a_spreadsheet(results: Results, tmp_path: Path) ->
     text = summary.write(rows(bad, "@run"), tmp_path / "s.csv").read_text()
     assert ",=HYPERLINK" not in text
     assert "'@run" in text
+
+
+def _panels(table: Sequence[Row], runs: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return the points of each panel by its title."""
+    chart = charts.trends(table, runs).chart
+    assert chart is not None
+    spec = chart.to_dict()
+    found = {}
+    for panel in spec["vconcat"]:
+        data = panel.get("data") or panel["layer"][0]["data"]
+        found[panel["title"]["text"]] = spec["datasets"][data["name"]]
+    return found
+
+
+def test_one_line_is_of_one_task_and_one_metric(results: Results) -> None:
+    keep = {**results.keep, "metric": "pass@1", "task": "mbpp"}
+    odd = results.model_copy(
+        update={
+            "keep": keep,
+            "variants": [
+                v.model_copy(update={"tasks": {"mbpp": v.tasks["humaneval"]}})
+                for v in results.variants
+            ],
+        }
+    )
+    table = [*rows(odd, "odd"), *rows(results, "a"), *rows(results, "b")]
+    found = _panels(table, ["odd", "a", "b"])
+    for title in ("CodeBLEU kept (share of the baseline), humaneval", "pass@1, humaneval"):
+        assert {point["order"] for point in found[title]} == {1, 2}
+    assert {point["order"] for point in found["latency p50 (ms)"]} == {0, 1, 2}
+    assert "energy per accepted answer, 32 at once (J, estimate)" in found

@@ -21,7 +21,9 @@ def cost(results: Results, of: Of, width: int = WIDE, height: int = 340) -> Figu
     if not series:
         return Figure(key, title, missing=f"Not drawn: {_lack(results, of)}.")
     currency = text.plain(results.prices.get("currency") or "money")
-    unit = "J per accepted answer" if of == "energy" else f"{currency} per 1,000 accepted answers"
+    unit = f"{currency} per 1,000 accepted answers"
+    if of == "energy":
+        unit = f"{measures.joules(results)}, per accepted answer"
     caption = f"What all answers take over those that pass their tests ({unit}); lower is better."
     kinds = measures.energy_kinds(results)
     if of == "energy" and kinds - {"counters"}:

@@ -23,9 +23,10 @@ _TITLES: dict[Axis, str] = {
     "latency": "median latency of an answer, batch 1 (ms)",
     "memory": "peak memory of the process (MB)",
     "size": "size on disk (MB)",
-    "energy": "energy of an answer at the most sequences at once (J)",
-    "money": "price of 1,000 answers at the most sequences at once",
+    "energy": "energy of an answer",
+    "money": "price of 1,000 answers",
 }
+_FIELDS: dict[Axis, str] = {"energy": "joules_per_answer", "money": "money_per_1000_answers"}
 _SPAN = 4  # ratio of the dearest to the cheapest from which on the cost axis is logarithmic
 
 
@@ -72,8 +73,9 @@ def points(results: Results, axis: Axis) -> list[Point]:
     first = measures.primary(results)
     if first is None:
         return []
+    count = _at_once(results, axis)
     pairs = (
-        (variant, _cost(variant, axis), measures.quality(variant, first))
+        (variant, _cost(variant, axis, count), measures.quality(variant, first))
         for variant in results.variants
     )
     return [
@@ -83,16 +85,18 @@ def points(results: Results, axis: Axis) -> list[Point]:
     ]
 
 
-def _cost(variant: VariantResult, axis: Axis) -> float | None:
+def _at_once(results: Results, axis: Axis) -> int:
+    """Return how many sequences at once a cost is of: one number for the whole study."""
+    return measures.most_at_once(results, _FIELDS[axis]) if axis in COST_AXES else 1
+
+
+def _cost(variant: VariantResult, axis: Axis, count: int) -> float | None:
     if axis == "latency":
         return measures.latency(variant)
     if axis in COST_AXES:
-        batch = next(reversed(measures.costs(variant).values()), None)
-        if batch is None:
-            return None
-        return batch.joules_per_answer if axis == "energy" else batch.money_per_1000_answers
-    count = measures.memory(variant) if axis == "memory" else variant.artifact_bytes
-    return None if count is None else count / 1e6
+        return measures.cost_at(variant, count, _FIELDS[axis])
+    size = measures.memory(variant) if axis == "memory" else variant.artifact_bytes
+    return None if size is None else size / 1e6
 
 
 def frontier(found: Sequence[Point]) -> list[Point]:
@@ -119,6 +123,8 @@ def pareto(results: Results, axis: Axis, width: int = WIDE, height: int = 340) -
             f"no variant has a figure of {axis}" if first else "no variant has the primary metric"
         )
         return Figure(key, title, missing=f"Not drawn: {lack} yet.")
+    if axis in COST_AXES:
+        title += f", {_at_once(results, axis)} at once"
     best = frontier(found)
     names = ", ".join(text.plain(point.variant.name) for point in best) or "none"
     many = f"{len(found)} variants" if len(found) > 1 else "1 variant"
@@ -138,7 +144,10 @@ def pareto(results: Results, axis: Axis, width: int = WIDE, height: int = 340) -
 
 def _title(results: Results, axis: Axis) -> str:
     currency = text.plain(results.prices.get("currency") or "currency of the price file")
-    return f"{_TITLES[axis]} ({currency})" if axis == "money" else _TITLES[axis]
+    if axis not in COST_AXES:
+        return _TITLES[axis]
+    unit = currency if axis == "money" else measures.joules(results)
+    return f"{_TITLES[axis]}, {_at_once(results, axis)} at once ({unit})"
 
 
 def _quality_name(first: Primary | None) -> str:

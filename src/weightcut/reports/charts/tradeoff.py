@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from weightcut.records.results import BatchCost, Interval, Results, VariantResult
+from weightcut.records.results import Interval, Results, VariantResult
 from weightcut.reports import measures, text
 from weightcut.reports.charts import labels, style
 from weightcut.reports.charts.figure import WIDE, Figure
@@ -73,33 +73,29 @@ def _reader(task: str, metric: str) -> Callable[[VariantResult], Interval | None
 
 def _costs(results: Results) -> list[Measure]:
     money = text.plain(results.prices.get("currency") or "currency of the price file")
+    rate = max(measures.concurrencies(results), default=0)
+    joules = measures.most_at_once(results, "joules_per_answer")
+    price = measures.most_at_once(results, "money_per_1000_answers")
     return [
         Measure("latency", "latency", "median latency of an answer, batch 1 (ms)", False,
                 lambda v: measures.as_interval(measures.latency(v))),
-        Measure("throughput", "throughput", "throughput, most sequences at once (tokens/s)", True,
-                lambda v: measures.as_interval(_last(measures.throughput(v)))),
+        Measure("throughput", "throughput", f"throughput, {rate} at once (tokens/s)", True,
+                lambda v: measures.as_interval(measures.throughput(v).get(rate))),
         Measure("memory", "memory", "peak memory of the process (MB)", False,
                 lambda v: _million(measures.memory(v))),
         Measure("size", "size on disk", "size on disk (MB)", False,
                 lambda v: _million(v.artifact_bytes)),
-        Measure("energy", "energy", "energy of an answer, most sequences at once (J)", False,
-                lambda v: _batch(v, "joules_per_answer")),
-        Measure("money", "cost", f"1,000 answers, most sequences at once ({money})", False,
-                lambda v: _batch(v, "money_per_1000_answers")),
+        Measure("energy", "energy",
+                f"energy of an answer, {joules} at once ({measures.joules(results)})", False,
+                lambda v: measures.as_interval(measures.cost_at(v, joules, "joules_per_answer"))),
+        Measure("money", "cost", f"1,000 answers, {price} at once ({money})", False,
+                lambda v: measures.as_interval(
+                    measures.cost_at(v, price, "money_per_1000_answers"))),
     ]  # fmt: skip
-
-
-def _last(found: Mapping[int, float]) -> float | None:
-    return list(found.values())[-1] if found else None
 
 
 def _million(count: float | None) -> Interval | None:
     return None if count is None else measures.as_interval(count / 1e6)
-
-
-def _batch(variant: VariantResult, field: str) -> Interval | None:
-    batch: BatchCost | None = next(reversed(measures.costs(variant).values()), None)
-    return measures.as_interval(getattr(batch, field)) if batch else None
 
 
 def spots(results: Results, x: Measure, y: Measure) -> list[Spot]:

@@ -26,6 +26,7 @@ SHAPES = [
     "stroke",
     "wedge",
 ]
+_TASK_COLUMNS = 40
 
 
 class Trends(NamedTuple):
@@ -42,32 +43,55 @@ class _Panel(NamedTuple):
     factor: float = 1.0
 
 
-def _is(group: str, metric: str, at: str = "") -> Callable[[Row], bool]:
-    return lambda row: (row.group, row.metric) == (group, metric) and row.at in ("", at)
+def _is(group: str, metric: str, at: str = "", task: str = "") -> Callable[[Row], bool]:
+    wanted = (group, metric, at, task)
+    return lambda row: (row.group, row.metric, row.at, row.task) == wanted
 
 
-_PANELS = (
-    _Panel("quality kept (share of the baseline)", _is("against_baseline", "primary_retention")),
-    _Panel("pass@1", _is("task", "pass@1")),
-    _Panel("perplexity", _is("task", "perplexity")),
+_QUALITIES = (
+    ("against_baseline", "primary_retention"),
+    ("task", "pass@1"),
+    ("task", "perplexity"),
+)
+_MEASURES = (
     _Panel("latency p50 (ms)", _is("profile", "latency_ms", "p50")),
     _Panel("peak memory (MB)", _is("profile", "peak_rss_bytes"), 1e-6),
 )
 
 
 def trends(rows: Sequence[Row], runs: Sequence[str], width: int = WIDE) -> Trends:
-    """Return one panel a measure, one line a variant, over the runs in the order given."""
+    """Return one panel a measure, one line a variant, over the runs in the order given.
+
+    Quality is that of the task, and of the metric, that most runs share.
+    """
     if len(runs) < 2:
         return Trends(None, "Not drawn: a trend needs two runs.")
     seen = Counter(name for _, name in {(row.run, row.variant) for row in rows})
     kept = [name for name, _ in seen.most_common(MOST)]
     names = [name for name in dict.fromkeys(row.variant for row in rows) if name in kept]
-    panels = [*_PANELS, *_widest(rows)]
+    panels = [panel for measure in _QUALITIES for panel in _quality(rows, *measure)]
+    panels += [*_MEASURES, *_widest(rows)]
     drawn = [(panel, _points(rows, panel, names, runs)) for panel in panels]
     drawn = [(panel, points) for panel, points in drawn if points]
     if not drawn:
         return Trends(None, "Not drawn: the runs share no measurement.")
     return Trends(_chart(drawn, names, runs, width), left_out=len(seen) - len(names))
+
+
+def _quality(rows: Sequence[Row], group: str, metric: str) -> list[_Panel]:
+    """Return the panel of a measure for the task, and the metric, that most runs share."""
+    runs: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        if (row.group, row.metric) == (group, metric):
+            runs.setdefault((row.task, row.at), set()).add(row.run)
+    if not runs:
+        return []
+    task, at = max(runs, key=lambda one: len(runs[one]))
+    name = metric
+    if metric == "primary_retention":
+        name = f"{text.metric_name(at) or 'quality'} kept (share of the baseline)"
+    shown = [name, text.shorten(text.plain(task), _TASK_COLUMNS)]
+    return [_Panel(", ".join(filter(None, shown)), _is(group, metric, at, task))]
 
 
 def _widest(rows: Sequence[Row]) -> list[_Panel]:
@@ -76,27 +100,27 @@ def _widest(rows: Sequence[Row]) -> list[_Panel]:
     if not counts:
         return []
     at = str(max(counts))
+    energy = _is("cost", "joules_per_accepted", at)
+    units = {row.unit for row in rows if energy(row)}
+    unit = units.pop() if len(units) == 1 else "J, partly estimate"
     return [
         _Panel(f"tokens/s, {at} at once", _is("profile", "tokens_per_s", at)),
-        _Panel(f"energy per accepted answer, {at} at once (J)",
-               _is("cost", "joules_per_accepted", at)),
-    ]  # fmt: skip
+        _Panel(f"energy per accepted answer, {at} at once ({unit})", energy),
+    ]
 
 
 def _points(
     rows: Sequence[Row], panel: _Panel, names: Sequence[str], runs: Sequence[str]
 ) -> list[dict[str, Any]]:
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    found = []
     for row in rows:
         if row.variant in names and panel.takes(row):
             ends = [None if x is None else panel.factor * x for x in (row.value, row.low, row.high)]
             point = dict(zip(("value", "low", "high"), ends, strict=True))
-            key = (row.run, row.variant)
-            # The first task that has the measure, where several do.
-            found.setdefault(
-                key, {"order": runs.index(row.run), "variant": text.plain(row.variant), **point}
+            found.append(
+                {"order": runs.index(row.run), "variant": text.plain(row.variant), **point}
             )
-    return list(found.values())
+    return found
 
 
 def _chart(
