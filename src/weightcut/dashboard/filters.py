@@ -10,6 +10,7 @@ from weightcut import registry
 from weightcut.errors import WeightcutError
 from weightcut.records import Results
 from weightcut.records.results import VariantResult
+from weightcut.reports import measures
 
 NO_METHOD = "as it is"
 _WIDE = 16.0
@@ -94,4 +95,18 @@ def apply(results: Results, choice: Choice) -> Results:
             v.model_copy(update={"tasks": {t: s for t, s in v.tasks.items() if t in choice.tasks}})
             for v in variants
         ]
-    return results.model_copy(update={"variants": variants})
+    return part(results, variants)
+
+
+def part(results: Results, variants: Sequence[VariantResult]) -> Results:
+    """Return the results of some variants, with a warning that says what is left out."""
+    warnings = list(results.warnings)
+    tasks = measures.task_names(results)
+    some = [task for task in tasks if any(task in v.tasks for v in variants)]
+    if variants and len(some) < len(tasks):
+        warnings.insert(0, f"{len(some)} of {len(tasks)} tasks are shown (filtered)")
+    if len(variants) < len(results.variants):
+        warnings.insert(
+            0, f"{len(variants)} of {len(results.variants)} variants are shown (filtered)"
+        )
+    return results.model_copy(update={"variants": list(variants), "warnings": warnings})

@@ -109,9 +109,10 @@ def gaps(results: Results) -> list[str]:
     if not results.variants:
         found.append("There are no variants.")
     elif not others:
-        found.append("There is only the baseline: nothing is compared with it.")
+        found.append("There is only the baseline here: nothing is compared with it.")
     if measures.find(results, results.baseline) is None and results.variants:
-        found.append(f"The baseline {text.plain(results.baseline)} is not among the variants.")
+        name = text.plain(results.baseline)
+        found.append(f"The baseline {name} is not among the variants shown here.")
     if results.variants and not measures.task_names(results):
         found.append("No task has been measured: there are no figures on quality.")
     unmeasured = [v for v in results.variants if v.verdict == "unmeasured"]

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import fcntl
+import html
 import math
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.dashboard_runs import hostile_study, many_variants, small_study, with_curve, write_run
 
+from weightcut.dashboard import runs
 from weightcut.dashboard.pages import PAGES
 from weightcut.dashboard.runs import STUDY
 from weightcut.records import Cell
 from weightcut.reports import json as json_report
+from weightcut.reports import view
 from weightcut.store.run_store import FILE
 
 pytest.importorskip("streamlit", reason="the extra `dashboard` is not installed")
@@ -185,11 +190,30 @@ def test_a_run_at_work_is_shown_with_what_it_has(tmp_path: Path) -> None:
         assert "at work" in _text("overview", folder, tmp_path)
 
 
-def test_pages_of_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+def test_pages_of_a_folder_that_cannot_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = SimpleNamespace(access=lambda *_: False, W_OK=os.W_OK)  # root may write anywhere
     folder = tmp_path / "run"
     _finished(folder)
-    folder.chmod(0o555)
-    try:
-        assert "which version to deploy" in _text("overview", folder, tmp_path)
-    finally:
-        folder.chmod(0o755)
+    monkeypatch.setattr("weightcut.store.run_store.os", closed)
+    before = {path.name for path in folder.iterdir()}
+    assert "which version to deploy" in _text("overview", folder, tmp_path)
+    assert {path.name for path in folder.iterdir()} == before
+
+
+def test_every_table_of_the_reports_is_on_the_overview(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    _finished(folder)
+    found = view.page(runs.results(folder)).tables
+    assert {"cost", "cost-accepted", "hours", "recipes"} <= {table.key for table in found}
+    shown = _text("overview", folder, tmp_path)
+    assert not [table.title for table in found if html.escape(table.title) not in shown]
+
+
+def test_costs_are_compared_with_what_they_mean(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    _finished(folder)
+    shown = _text("compare", folder, tmp_path)
+    assert "machine time (Cost of an answer)" in shown
+    assert "Cost of an answer: Where 32 answers are produced at once." in shown

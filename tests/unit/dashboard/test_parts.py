@@ -22,6 +22,7 @@ from weightcut.dashboard import drafts, filters, launch, sheet, training
 from weightcut.dashboard.drafts import Draft, Variant
 from weightcut.errors import UsageError
 from weightcut.records import Results
+from weightcut.reports import view
 from weightcut.study.spec import load_study
 
 
@@ -69,6 +70,15 @@ def test_every_method_is_described() -> None:
 )
 def test_filters(results: Results, choice: filters.Choice, names: int) -> None:
     assert len(filters.apply(results, choice).variants) == names
+
+
+def test_a_part_of_a_study_says_that_it_is_one(results: Results) -> None:
+    shown = filters.apply(results, filters.Choice(engines=["openvino"]))
+    assert shown.warnings == ["5 of 7 variants are shown (filtered)", *results.warnings]
+    assert "The baseline full is not among the variants shown here." in view.gaps(shown)
+    one = filters.apply(results, filters.Choice(tasks=["perplexity"]))
+    assert one.warnings == ["1 of 2 tasks are shown (filtered)", *results.warnings]
+    assert filters.apply(results, filters.Choice()) == results
 
 
 def test_a_task_filter_keeps_the_variants_and_drops_the_other_tasks(results: Results) -> None:

@@ -17,7 +17,7 @@ from .conftest import CUTS
         ("one failed", "With errors: distilled-int8."),
         ("no profile", "No speed or memory has been measured."),
         ("no tasks", "No task has been measured"),
-        ("no baseline", "The baseline full is not among the variants."),
+        ("no baseline", "The baseline full is not among the variants shown here."),
     ],
 )
 def test_gaps_are_said(results: Results, name: str, says: str) -> None:

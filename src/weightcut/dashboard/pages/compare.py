@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 
-from weightcut.dashboard import runs, sheet
+from weightcut.dashboard import filters, runs, sheet
 from weightcut.dashboard import show as page
 from weightcut.records import Results
 from weightcut.records.results import VariantResult
-from weightcut.reports import charts, measures, tables, text
+from weightcut.reports import charts, measures, tables, text, view
+from weightcut.reports.tables import Table
 
 LEAST, MOST = 2, 6
 
@@ -38,9 +39,7 @@ def show(run: Path | None, place: Path) -> None:  # noqa: ARG001
     if len(picked) < LEAST:
         page.say(f"Choose at least {LEAST} variants.", "quiet")
         return
-    shown = results.model_copy(
-        update={"variants": [v for v in results.variants if v.name in picked]}
-    )
+    shown = filters.part(results, [v for v in results.variants if v.name in picked])
     _verdicts(shown)
     known = charts.axes(shown)
     wanted = st.multiselect(
@@ -56,6 +55,7 @@ def show(run: Path | None, place: Path) -> None:  # noqa: ARG001
     page.section("Figures")
     flat = side_by_side(shown)
     page.rows(*flat, right=range(1, len(picked) + 1))
+    _others(shown)
     _retention(shown, (results, tuple(picked)))
     _guards(shown)
     page.section("Export what is shown")
@@ -94,15 +94,34 @@ def _verdicts(results: Results) -> None:
 def side_by_side(results: Results) -> tuple[list[str], list[list[str]]]:
     """Return headings and lines of a table: one line a figure, one column a variant."""
     unique: dict[tuple[str, ...], list[str]] = {}
-    for table in (tables.overview(results), *tables.quality(results), tables.speed(results)):
+    for table in _tables(results, joined=True):
         for index, column in enumerate(table.columns[1:], start=1):
-            label = column.label
-            if table.key.startswith("quality") or len(table.rows) != len(results.variants):
-                label = f"{label} ({table.title})"
+            plain = table.key in ("overview", "speed", "recipes")
+            label = column.label if plain else f"{column.label} ({table.title})"
             cells = [row[index].text for row in table.rows]
             # The tables share some columns: the first one that has it counts.
             unique.setdefault((column.label, *cells), [label, *cells])
     return ["figure", *(text.plain(v.name) for v in results.variants)], list(unique.values())
+
+
+def _tables(results: Results, *, joined: bool) -> list[Table]:
+    """Return the tables with one row for each variant (joined), or the others."""
+    names = [text.plain(v.name) for v in results.variants]
+    return [
+        table
+        for table in view.page(results).tables
+        if ([row[0].text for row in table.rows] == names) == joined
+    ]
+
+
+def _others(results: Results) -> None:
+    """Show what the joined figures mean, and the tables that could not be joined."""
+    for table in _tables(results, joined=True):
+        if table.caption and not table.missing:
+            page.say(f"{table.title}: {table.caption}", "caption")
+    for table in _tables(results, joined=False):
+        page.section(table.title)
+        page.table(table)
 
 
 def _retention(results: Results, source: tuple[object, Hashable]) -> None:

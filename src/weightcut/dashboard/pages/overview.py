@@ -8,7 +8,7 @@ from pathlib import Path
 from weightcut.dashboard import filters, runs, sheet
 from weightcut.dashboard import show as page
 from weightcut.records import Results
-from weightcut.reports import charts, measures, tables, text, view
+from weightcut.reports import charts, measures, text, view
 
 
 def show(run: Path | None, place: Path) -> None:
@@ -33,10 +33,11 @@ def show(run: Path | None, place: Path) -> None:
         return
     _charts(shown, (results, choice))
     page.section("All figures")
-    for table in (tables.overview(shown), *tables.quality(shown), tables.speed(shown)):
+    whole = view.page(shown)
+    for table in (*whole.tables, whole.guards):
         page.write(f"<h3 class='wc-h3'>{page.escape(table.title)}</h3>")
         page.table(table)
-    _reasons(shown)
+    _reasons(whole)
     page.section("Export what is shown")
     sheet.exports(sheet.report_files(shown, sheet.stem(results.study, "overview")), "overview")
 
@@ -123,10 +124,9 @@ def _charts(results: Results, source: tuple[object, Hashable]) -> None:
             )
 
 
-def _reasons(results: Results) -> None:
+def _reasons(whole: view.Page) -> None:
     import streamlit as st
 
-    whole = view.page(results)
     with st.expander("Why these verdicts"):
         page.say(whole.rule, "quiet")
         for one in whole.reasons:
