@@ -16,7 +16,7 @@ from weightcut.errors import WeightcutError
 from weightcut.records import CellKey, Named, Observation, Sample, StudySpec
 from weightcut.reports import text
 
-Filter = Literal["all", "flips", "lost", "gained", "passed", "failed", "degenerate", "differ"]
+Filter = Literal["all", "flips", "lost", "gained", "passed", "failed", "degenerate"]
 FILTERS: Mapping[Filter, str] = {
     "all": "all",
     "flips": "flips: pass on one side, fail on the other",

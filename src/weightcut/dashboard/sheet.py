@@ -52,12 +52,7 @@ class Sheet:
 
     def files(self, stem: str) -> list[File]:
         """Return the files, named by `stem`; each is made when it is asked for."""
-        return [
-            ("CSV", f"{stem}.csv", "text/csv", self.csv),
-            ("JSON", f"{stem}.json", "application/json", self.json),
-            ("HTML", f"{stem}.html", "text/html", self.html),
-            ("PDF", f"{stem}.pdf", "application/pdf", self.pdf),
-        ]
+        return files(stem, lambda: self)
 
     def csv(self) -> bytes:
         """Return the tables; several follow each other, with their titles and a blank line."""
@@ -102,7 +97,7 @@ class Sheet:
                 f"<tbody>{lines}</tbody></table></div>"
             )
         body += [
-            f"<h2>{_escape(title)}</h2><pre>{html.escape(value)}</pre>"
+            f"<h2>{_escape(title)}</h2><pre>{html.escape(text.block(value))}</pre>"
             for title, value in self.texts
         ]
         return _PAGE.format(title=html.escape(text.plain(self.title)), body="".join(body)).encode()
@@ -127,10 +122,7 @@ class Sheet:
                 }
                 for g in self.grids
             ],
-            "texts": [
-                (letters(text.plain(t)), "\n".join(letters(text.plain(x)) for x in v.splitlines()))
-                for t, v in self.texts
-            ],
+            "texts": [(letters(text.plain(t)), letters(text.block(v))) for t, v in self.texts],
         }
         made: bytes = typst.compile(
             _LAYOUT.encode(),
@@ -140,6 +132,16 @@ class Sheet:
             timestamp=0,
         )
         return made
+
+
+def files(stem: str, make: Callable[[], Sheet]) -> list[File]:
+    """Return a sheet's files, named by `stem`; the sheet too is made when one is asked for."""
+    return [
+        ("CSV", f"{stem}.csv", "text/csv", lambda: make().csv()),
+        ("JSON", f"{stem}.json", "application/json", lambda: make().json()),
+        ("HTML", f"{stem}.html", "text/html", lambda: make().html()),
+        ("PDF", f"{stem}.pdf", "application/pdf", lambda: make().pdf()),
+    ]
 
 
 def report_files(results: Results, stem: str) -> list[File]:

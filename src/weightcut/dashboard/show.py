@@ -29,7 +29,7 @@ def escape(value: object) -> str:
 
 def block(value: object) -> str:
     """Return untrusted text of several lines as HTML, controls made visible."""
-    return "\n".join(html.escape(text.plain(line)) for line in str(value).splitlines())
+    return html.escape(text.block(value))
 
 
 @cache

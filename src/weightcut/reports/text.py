@@ -9,6 +9,8 @@ from weightcut.analysis import names
 from weightcut.records.results import Interval, Verdict
 
 MISSING = "–"
+TAB = 4
+"""Columns of a tab in code that is shown."""
 SYMBOLS: dict[Verdict, str] = {
     "baseline": "■",
     "retained": "●",
@@ -22,6 +24,11 @@ _OVERRIDES = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 def plain(text: object) -> str:
     """Return untrusted text on one line, controls and overrides of direction made visible."""
     return "".join(map(_visible, str(text).replace("\r\n", " ")))
+
+
+def block(text: object) -> str:
+    """Return untrusted text of several lines, each as `plain` writes it but with its indents."""
+    return "\n".join(plain(line.expandtabs(TAB)) for line in str(text).splitlines())
 
 
 def _visible(letter: str) -> str:

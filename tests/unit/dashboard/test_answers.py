@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from tests.dashboard_runs import write_run
 
 from weightcut.dashboard import answers
 from weightcut.dashboard.answers import FILTERS, Index
+from weightcut.dashboard.pages import samples
 from weightcut.records import Named
 
 TEXT = st.text(alphabet="ab \n\tx=(),", max_size=60)
@@ -46,6 +48,7 @@ def test_filters(which: answers.Filter, expected: list[int]) -> None:
 
 
 def test_every_filter_is_offered_with_words() -> None:
+    assert set(FILTERS) == set(get_args(answers.Filter))
     assert all(FILTERS.values())
 
 
@@ -107,3 +110,9 @@ def test_very_long_answers_are_matched_by_their_place(piece: str) -> None:
 def test_differing_words_are_marked() -> None:
     lines = answers.differences("return a + b", "return a - b")
     assert [piece for piece, differs in lines[0] if differs] == ["-"]
+
+
+def test_tabs_of_marked_answers_are_as_wide_as_in_the_whole_line() -> None:
+    pieces = [("\t", False), ("ab\t", True), ("c", False)]
+    shown = list(samples._indented(pieces))
+    assert shown == [("    ", False), ("ab  ", True), ("c", False)]

@@ -143,7 +143,7 @@ def test_trainable_weights_are_read() -> None:
 
 def _sheet() -> sheet.Sheet:
     grid = sheet.Grid("Figures", ["name", "value"], [["=1+1", math.nan], [HOSTILE, 0.5]])
-    return sheet.Sheet(HOSTILE, [HOSTILE], [grid], [("Answer", HOSTILE + "\nsecond line")])
+    return sheet.Sheet(HOSTILE, [HOSTILE], [grid], [("Answer", HOSTILE + "\n\t\tsecond line")])
 
 
 def test_a_sheet_as_csv_holds_no_formula() -> None:
@@ -160,6 +160,20 @@ def test_a_sheet_as_html_takes_nothing_as_markup() -> None:
     page = _sheet().html().decode()
     assert "<script" not in page
     assert "&lt;script&gt;" in page
+    assert "\u202e" not in page
+    assert "\n        second line</pre>" in page
+
+
+def test_a_sheet_is_made_when_a_file_is_asked_for() -> None:
+    made: list[sheet.Sheet] = []
+
+    def make() -> sheet.Sheet:
+        made.append(_sheet())
+        return made[-1]
+
+    files = sheet.files("all", make)
+    assert not made
+    assert [content() for label, _, _, content in files if label == "CSV"] == [_sheet().csv()]
 
 
 def test_a_sheet_as_pdf() -> None:

@@ -34,6 +34,10 @@ def test_size_in_decimal_units(count: float, words: str) -> None:
     assert text.size(count) == words
 
 
+def test_a_block_keeps_its_lines_and_its_indents() -> None:
+    assert text.block("\tif x:\r\n a\tb\u202ec\n") == "    if x:\n a  b\N{REPLACEMENT CHARACTER}c"
+
+
 def test_milliseconds_become_seconds() -> None:
     assert text.milliseconds(8.714) == "8.71 ms"
     assert text.milliseconds(1250) == "1.25 s"

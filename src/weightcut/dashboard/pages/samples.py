@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from weightcut.dashboard import answers, runs, sheet
 from weightcut.dashboard import show as page
-from weightcut.dashboard.answers import FILTERS, Id, Index
+from weightcut.dashboard.answers import FILTERS, Id, Index, Piece
 from weightcut.records import Observation, StudySpec
 from weightcut.reports import text
 
@@ -82,10 +82,13 @@ def _choose(ids: Sequence[Id], found: Index, picked: Sequence[str]) -> Id:
     with st.expander(f"The {len(shown)} samples of this page", icon=":material/list:"):
         headings, lines = listed(shown, found, picked)
         page.rows(headings, lines)
-        whole = sheet.Sheet("Samples", grids=[sheet.Grid("Samples", *listed(ids, found, picked))])
         page.say(f"The files hold all {len(ids):,} samples that were found.", "quiet")
-        sheet.exports(whole.files("samples"), "samples")
+        sheet.exports(sheet.files("samples", lambda: _every(ids, found, picked)), "samples")
     return chosen if chosen in shown else shown[0]
+
+
+def _every(ids: Sequence[Id], found: Index, picked: Sequence[str]) -> sheet.Sheet:
+    return sheet.Sheet("Samples", grids=[sheet.Grid("Samples", *listed(ids, found, picked))])
 
 
 def name(one: Id) -> str:
@@ -185,10 +188,19 @@ def _marked(given: Observation, base: Observation | None) -> str:
             f"<mark>{html.escape(text.plain(piece))}</mark>"
             if differs
             else html.escape(text.plain(piece))
-            for piece, differs in pieces
+            for piece, differs in _indented(pieces)
         ]
         lines.append("".join(shown))
     return "\n".join(lines)
+
+
+def _indented(pieces: Sequence[Piece]) -> Iterator[Piece]:
+    """Yield a line's pieces with spaces for tabs, as wide as they are in the whole line."""
+    line = ""
+    for piece, differs in pieces:
+        column = len(line.expandtabs(text.TAB))
+        line += piece
+        yield line.expandtabs(text.TAB)[column:], differs
 
 
 def _document(
