@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from weightcut.analysis.prices import FILE as PRICES
-from weightcut.analysis.prices import VARIABLE
+from weightcut.analysis.prices import VARIABLE, find_prices
 from weightcut.errors import BrokenInput, WeightcutError
 from weightcut.records import Cell, CellKey, Results
 from weightcut.reports import json as json_report
@@ -82,12 +82,13 @@ def has_database(folder: Path) -> bool:
 
 
 def _touched(folder: Path) -> float:
-    times = [
-        (folder / name).stat().st_mtime
-        for name in (FILE, f"{FILE}-wal", json_report.FILE, STUDY)
-        if (folder / name).is_file()
-    ]
-    return max(times, default=0.0)
+    times = [0.0]
+    for name in (FILE, f"{FILE}-wal", json_report.FILE, STUDY):
+        try:
+            times.append((folder / name).stat().st_mtime)
+        except OSError:  # not there, or gone meanwhile
+            continue
+    return max(times)
 
 
 def revision(folder: Path) -> Revision:
@@ -155,7 +156,8 @@ def results(folder: Path) -> Results:
     """Return a run's results, drawn anew only where something has changed.
 
     Of a run at work they are those of its finished cells, so that every new answer does not ask for
-    a new analysis. Of a finished one its `results.json` serves where it is the newest file.
+    a new analysis. Of a finished one its `results.json` serves where it is the newest file and was
+    computed with the prices that hold now.
     """
     now = state(folder)
     if now.kind == "running":
@@ -170,11 +172,13 @@ def _kept(folder: Path, files: Revision) -> Results:
     log = times.get(f"{FILE}-wal", (0, 0))
     others = [t for name, (t, _) in times.items() if not name.startswith(FILE)]
     newest = max([*others, times.get(FILE, (0, 0))[0], log[0] if log[1] else 0], default=0)
-    if written and written >= newest and not os.environ.get(VARIABLE):
+    if written and written >= newest:
         try:
-            return json_report.read(folder / json_report.FILE)
+            found = json_report.read(folder / json_report.FILE)
+            if found.prices == find_prices(folder).model_dump():
+                return found
         except WeightcutError:
-            return read_run(folder)  # a broken report is no loss while there is a database
+            pass  # a broken report is no loss while there is a database
     return read_run(folder)
 
 

@@ -58,6 +58,12 @@ def read_run(place: Path, prices: Path | None = None) -> Results:
     stands in, with a warning among the results; so does a run that is still at work get one.
     """
     if place.suffix == ".json" and place.is_file():
+        if prices is not None:
+            raise UsageError(
+                "costs cannot be computed anew from the results alone",
+                place=str(place),
+                cure="name the run folder, which holds what was measured",
+            )
         return json_report.read(place)
     if not place.is_dir():
         raise UsageError(

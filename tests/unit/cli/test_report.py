@@ -73,6 +73,15 @@ def test_formats_prices_and_folder(run: Path, tmp_path: Path) -> None:
     assert not (run / "results.json").exists()
 
 
+def test_prices_need_what_was_measured(run: Path, tmp_path: Path) -> None:
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("machine_per_hour: 1")
+    _invoke("report", run, "-f", "json")
+    with pytest.raises(UsageError, match="costs cannot be computed anew") as error:
+        _invoke("report", run / "results.json", "--prices", prices)
+    assert "run folder" in error.value.cure
+
+
 def test_another_rendering_needs_the_results_alone(run: Path, tmp_path: Path) -> None:
     _invoke("report", run, "-f", "json")
     only = tmp_path / "only"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import sqlite3
 from pathlib import Path
 
@@ -123,3 +124,17 @@ def test_results_without_a_database(tmp_path: Path, made: Path) -> None:
     json_report.write(runs.results(made), folder)
     assert runs.state(folder).kind == "report"
     assert runs.results(folder).study == "example"
+
+
+def test_a_results_file_serves_only_with_the_prices_that_hold_now(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", small_study(samples=2, windows=1))
+    prices = folder / "prices.yaml"
+    prices.write_text("machine_per_hour: 1\n")
+    written = runs.results(folder).model_copy(update={"study": "as written"})
+    json_report.write(written, folder)
+    assert runs.results(folder).study == "as written"
+    prices.unlink()
+    assert runs.results(folder).prices["machine_per_hour"] is None
+    prices.write_text("machine_per_hour: 2\n")
+    os.utime(prices, (0, 0))
+    assert runs.results(folder).prices["machine_per_hour"] == 2
