@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from weightcut.compression import recipe
 from weightcut.errors import UsageError, WeightcutError, nearest
@@ -223,27 +223,37 @@ class _Clock:
 
 @contextmanager
 def _only_run(out: Path) -> Iterator[int]:
-    """Hold the run folder's lock; a second run in it is refused at once."""
+    """Hold the run folder's lock; a second run in it is refused."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         stream = (out / "run.lock").open("a+")
     except OSError as error:
         raise UsageError(f"cannot write to the run folder: {error}", place=str(out)) from error
     with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _locked(stream):
             stream.seek(0)
             holder = stream.read().strip() or "unknown"
             raise UsageError(
                 f"another run is at work in this folder (process {holder})",
                 place=str(out),
                 cure="wait for it, or choose another --out",
-            ) from error
+            )
         stream.truncate(0)
         stream.write(str(os.getpid()))
         stream.flush()
         yield stream.fileno()
+
+
+def _locked(stream: IO[str]) -> bool:
+    """Take the lock; whoever only asks whether a run is at work holds it for a moment."""
+    for _ in range(20):
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
 
 
 def _open(spec: StudySpec, out: Path) -> RunStore:

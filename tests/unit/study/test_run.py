@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from weightcut.models.resolve import resolve
 from weightcut.records import CellKey, Results
 from weightcut.store.run_store import RunStore
 from weightcut.study.executor import Workers
-from weightcut.study.run import Event, run_study
+from weightcut.study.run import Event, _only_run, run_study
 from weightcut.study.spec import load_study
 from weightcut.study.worker import Job
 
@@ -139,6 +141,14 @@ def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
         process.kill()
         process.wait()
     _wait_until_free(out)
+
+
+def test_whoever_asks_whether_a_run_is_at_work_does_not_stop_one(tmp_path: Path) -> None:
+    with (tmp_path / "run.lock").open("w") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        threading.Timer(0.2, fcntl.flock, (asking, fcntl.LOCK_UN)).start()
+        with _only_run(tmp_path):
+            assert (tmp_path / "run.lock").read_text() == str(os.getpid())
 
 
 @pytest.mark.parametrize(
