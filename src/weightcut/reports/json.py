@@ -16,8 +16,13 @@ FILE = "results.json"
 def write(results: Results, folder: Path) -> Path:
     """Write `results.json`: keys in the documented order, public names, indented by two."""
     path = folder / FILE
-    write_whole(path, (results.model_dump_json(by_alias=True, indent=2) + "\n").encode())
+    write_whole(path, encoded(results))
     return path
+
+
+def encoded(results: Results) -> bytes:
+    """Return the bytes that `results.json` holds."""
+    return (results.model_dump_json(by_alias=True, indent=2) + "\n").encode()
 
 
 def read(path: Path) -> Results:

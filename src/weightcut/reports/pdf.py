@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import unicodedata
@@ -12,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from weightcut.files import write_whole
-from weightcut.records import digest
 from weightcut.records.results import Results
 from weightcut.reports import charts, measures, tables, text, view
+from weightcut.reports import json as json_report
 from weightcut.reports.tables import Table
 
 FILE = "report.pdf"
@@ -41,7 +42,7 @@ def write(results: Results, folder: Path) -> Path:
         layout,
         format="pdf",
         ignore_system_fonts=True,
-        sys_inputs={"data": json.dumps(_data(_shown(results)), ensure_ascii=False)},
+        sys_inputs={"data": json.dumps(_data(results), ensure_ascii=False)},
         timestamp=0,
     )
     path = folder / FILE
@@ -49,7 +50,8 @@ def write(results: Results, folder: Path) -> Path:
     return path
 
 
-def _data(results: Results) -> dict[str, Any]:
+def _data(whole: Results) -> dict[str, Any]:
+    results, digest = _shown(whole), hashlib.sha256(json_report.encoded(whole)).hexdigest()
     page = view.page(results)
     figures = charts.figures(results)
     alarms = [("Missing", gap) for gap in page.gaps] + [("Warning", w) for w in page.warnings]
@@ -60,8 +62,8 @@ def _data(results: Results) -> dict[str, Any]:
     return {
         "title": page.title,
         "study": _broken(page.study),
-        "footer": f"{text.shorten(page.study, 60)} · results {_digest(results)[:16]}",
-        "facts": _facts(results),
+        "footer": f"{text.shorten(page.study, 60)} · results {digest[:16]}",
+        "facts": _facts(results, digest),
         "recommended": None if page.recommended is None else _broken(page.recommended),
         "summary": _broken(text.shorten(page.summary, _SUMMARY_LETTERS), 60),
         "figures": page.figures,
@@ -87,11 +89,7 @@ def _data(results: Results) -> dict[str, Any]:
     }
 
 
-def _digest(results: Results) -> str:
-    return digest(results.model_dump(mode="json", by_alias=True))
-
-
-def _facts(results: Results) -> list[tuple[str, str]]:
+def _facts(results: Results, digest: str) -> list[tuple[str, str]]:
     """Return what the title page says of the study."""
     model = results.conditions.get("model") or results.conditions.get("checkpoint") or {}
     named = model.get("reference") if isinstance(model, dict) else model
@@ -109,7 +107,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         "Tasks": ", ".join(measures.task_names(results)),
         "Machine": ", ".join(text.plain(part) for part in parts if part),
         "weightcut": version,
-        "Results": _digest(results),
+        "results.json": f"SHA-256 {digest}",
     }
     return [(key, _broken(text.plain(value), 70)) for key, value in facts.items() if value]
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
 import pytest
 
 from weightcut.records.results import Results
+from weightcut.reports import json as json_report
 from weightcut.reports import pdf
 
 from .conftest import CUTS
@@ -29,6 +31,12 @@ def test_the_same_results_give_the_same_bytes(results: Results, tmp_path: Path) 
     few = results.model_copy(update={"variants": results.variants[:2]})
     first = pdf.write(few, tmp_path).read_bytes()
     assert pdf.write(few, tmp_path).read_bytes() == first
+
+
+def test_the_digest_is_that_of_the_results_file(results: Results, tmp_path: Path) -> None:
+    few = results.model_copy(update={"variants": results.variants[:1], "study": "\u4e2d"})
+    digest = hashlib.sha256(json_report.write(few, tmp_path).read_bytes()).hexdigest()
+    assert ("results.json", f"SHA-256 {digest}") in pdf._data(few)["facts"]
 
 
 def test_names_are_data_and_never_markup(hostile: Results, tmp_path: Path) -> None:
