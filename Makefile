@@ -70,9 +70,18 @@ $(TOOLS)/installed: tools/requirements-audit.txt
 	$(TOOLS)/bin/python -m pip install --disable-pip-version-check --quiet -r $<
 	touch $@
 
-sbom: install $(TOOLS)/installed
-	$(TOOLS)/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-reproducible \
-	  --output-file sbom.cdx.json
+# What the images hold (Dockerfile), and none of the developers' tools.
+SHIPPED := build/shipped
+
+$(SHIPPED)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(SHIPPED)
+	$(SHIPPED)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt \
+	  -e '.[compress,dashboard,serve]'
+	touch $@
+
+sbom: $(SHIPPED)/installed $(TOOLS)/installed
+	$(TOOLS)/bin/cyclonedx-py environment $(SHIPPED)/bin/python --pyproject pyproject.toml \
+	  --output-reproducible --output-file sbom.cdx.json
 	@echo "wrote sbom.cdx.json"
 
 audit: install $(TOOLS)/installed

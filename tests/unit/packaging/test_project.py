@@ -50,6 +50,18 @@ def test_make_knows_the_target(target: str) -> None:
     assert done.stdout.strip()
 
 
+def test_the_list_of_packages_is_that_of_the_images() -> None:
+    done = subprocess.run(
+        ["make", "--dry-run", "--always-make", "sbom"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in ("Dockerfile", "Dockerfile.gpu"):
+        extras = re.search(r"\.\[[a-z,]+\]", (ROOT / name).read_text())
+        assert extras
+        assert extras.group() in done.stdout
+    assert ".venv" not in done.stdout
+
+
 def test_tools_of_the_audit_are_pinned() -> None:
     for line in (ROOT / "tools/requirements-audit.txt").read_text().splitlines():
         assert re.fullmatch(r"[a-z-]+==[\d.]+", line), line
