@@ -116,13 +116,23 @@ def _choose(tab: Any, label: str, option: str, *, exact: bool = False) -> None:
     pytest.fail(f"{option} of {label} cannot be chosen")
 
 
+def _downloaded(tab: Any, button: Any) -> Any:
+    """Return the file behind a button; a click that a redrawn page has lost is made again."""
+    for _ in range(4):
+        _settled(tab)
+        with contextlib.suppress(sync_api.TimeoutError), tab.expect_download(timeout=40_000) as one:
+            button.click()
+            return one.value
+    pytest.fail("the button brings no file")
+
+
 def _exports(tab: Any, key: str, folder: Path) -> dict[str, bytes]:
     found = {}
     for label, magic in MAGIC.items():
-        with tab.expect_download() as waiting:
-            tab.locator(f".st-key-wc-export-{key}").get_by_role("button", name=label).click()
-        path = folder / waiting.value.suggested_filename
-        waiting.value.save_as(path)
+        button = tab.locator(f".st-key-wc-export-{key}").get_by_role("button", name=label)
+        file = _downloaded(tab, button)
+        path = folder / file.suggested_filename
+        file.save_as(path)
         found[label] = path.read_bytes()
         assert found[label].startswith(magic)
         assert found[label]
