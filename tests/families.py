@@ -68,7 +68,7 @@ SPECIALS = (
 VOCABULARY = 512
 
 
-def _llama(tied: bool) -> Any:
+def _llama(tied: bool, *ends: str) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     return LlamaForCausalLM(
@@ -79,7 +79,7 @@ def _llama(tied: bool) -> Any:
             num_attention_heads=4,
             num_key_value_heads=2,
             tie_word_embeddings=tied,
-            **_common(),
+            **_common(*ends),
         )
     )
 
@@ -161,9 +161,12 @@ _MODELS: dict[str, Callable[[], Any]] = {
     "gpt2": _gpt2,
     "phi": _phi,
     "falcon": _falcon,
+    "llama-spaces": functools.partial(_llama, False, "<bos>", "<eos>"),
 }
 _TEMPLATES = {"llama-tied": CHATML, "llama-untied": CHATML, "qwen2": CHATML, "gemma3": GEMMA}
-FAMILIES: tuple[str, ...] = tuple(name for name in _MODELS if name != "falcon")
+FAMILIES: tuple[str, ...] = tuple(
+    name for name in _MODELS if name not in ("falcon", "llama-spaces")
+)
 
 
 def make_family(name: str, folder: Path) -> Path:
@@ -171,9 +174,10 @@ def make_family(name: str, folder: Path) -> Path:
 
     Always the same weights for a name. The families differ on purpose in what a careless exporter
     or engine gets wrong: tied and untied embeddings, biases, grouped-query attention, sliding
-    windows of 16 tokens, learned positions, a bos token (gemma3 alone), no chat template (gpt2,
-    phi), layers that return tuples (falcon). Weights have the scale of a trained model's, so that
-    predictions are far from uniform.
+    windows of 16 tokens, learned positions, a bos token (gemma3), no chat template (gpt2,
+    phi), layers that return tuples (falcon), a tokenizer as Llama 2 has it, which puts a space before a
+    text and drops one when it decodes (llama-spaces). Weights have the scale of a trained model's, so
+    that predictions are far from uniform.
     """
     import torch
 
@@ -218,9 +222,12 @@ def _tokenizer(name: str, folder: Path) -> None:
     """Write a byte-level BPE tokenizer of VOCABULARY tokens with the family's special tokens."""
     from transformers import PreTrainedTokenizerFast
 
-    bos, eos = ("<bos>", "<end_of_turn>") if name == "gemma3" else ("<|endoftext|>", "<|im_end|>")
+    bos, eos = {
+        "gemma3": ("<bos>", "<end_of_turn>"),
+        "llama-spaces": ("<bos>", "<eos>"),
+    }.get(name, ("<|endoftext|>", "<|im_end|>"))
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=_trained(name, bos),
+        tokenizer_object=spaced() if name == "llama-spaces" else _trained(name, bos),
         bos_token=bos,
         eos_token=eos,
         pad_token="<|endoftext|>",
@@ -269,4 +276,53 @@ def _trained(name: str, bos: str) -> Any:
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"{bos} $A", special_tokens=[(bos, SPECIALS.index(bos))]
         )
+    return tokenizer
+
+
+def spaced() -> Any:
+    """Return a tokenizer as Llama 2 has it: spaces as `▁`, one before every text, bytes as tokens.
+
+    Its decoder drops the first space of what it is given.
+    """
+    from tokenizers import (
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        processors,
+        trainers,
+    )
+
+    learner = Tokenizer(models.BPE())
+    learner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - len(SPECIALS) - 256, min_frequency=1, show_progress=False
+    )
+    text = WORDS + Path(functools.__file__).read_text()
+    learner.train_from_iterator(text.splitlines(), trainer)
+    learned = json.loads(learner.to_str())["model"]
+    pieces = [*SPECIALS, *(f"<0x{byte:02X}>" for byte in range(256)), *learned["vocab"]]
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocab={piece: i for i, piece in enumerate(pieces)},
+            merges=[tuple(pair) for pair in learned["merges"]],
+            byte_fallback=True,
+        )
+    )
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    tokenizer.add_special_tokens(list(SPECIALS))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", SPECIALS.index("<bos>"))]
+    )
     return tokenizer

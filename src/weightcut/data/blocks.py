@@ -29,8 +29,10 @@ def token_blocks(
         raise UsageError(f"{blocks} windows of {length} tokens cannot be cut")
     head = [tokenizer.bos_id] if tokenizer.adds_bos and tokenizer.bos_id is not None else []
     joined = [text.rstrip("\n") + "\n\n\n" for text in texts]
-    stream = [token for text in joined for token in tokenizer.encode(text)]
     whole = "".join(joined)
+    # A tokenizer that opens every text with a space of its own must see them as the one they are.
+    pieces = joined if _joins(tokenizer) else [whole]
+    stream = [token for text in pieces for token in tokenizer.encode(text)]
     body = length - len(head)
     slots = len(stream) // body
     if slots < blocks:
@@ -57,13 +59,31 @@ def token_blocks(
     return TokenBlocks(ids=ids, text_bytes=sizes, source=source)
 
 
+def _joins(tokenizer: Tokenizer) -> bool:
+    """Return whether texts that are encoded one by one give back the text that they make up."""
+    ids = [*tokenizer.encode("a\n"), *tokenizer.encode("b\n")]
+    return tokenizer.decode(ids, skip_special=False).lstrip(" ") == "a\nb\n"
+
+
 def _text(stream: Sequence[int], first: int, end: int, tokenizer: Tokenizer) -> str:
     """Return the text of stream[first:end], characters that it ends in and not those it begins.
 
     The tokens before are decoded along and taken off again: a decoder that starts with these may
     drop a leading space, and cannot know a character that began earlier.
     """
-    before = list(stream[max(first - _CONTEXT, 0) : first])
-    lead = tokenizer.decode(before, skip_special=False).rstrip(_CUT)
-    text = tokenizer.decode([*before, *stream[first:end]], skip_special=False).rstrip(_CUT)
-    return text.removeprefix(lead)
+    start = max(first - _CONTEXT, 0)
+    # A decoder that puts bytes together fails on a run of them that begins within a character.
+    while start and _CUT in tokenizer.decode([stream[start]], skip_special=False):
+        start -= 1
+    lead = _whole(stream[start:first], tokenizer)
+    return _whole(stream[start:end], tokenizer).removeprefix(lead)
+
+
+def _whole(ids: Sequence[int], tokenizer: Tokenizer) -> str:
+    """Return the text of ids without the character that their end cuts."""
+    text = tokenizer.decode(ids, skip_special=False)
+    if not text.endswith(_CUT):
+        return text
+    # Where the end cuts a character, some decoders give up the whole characters before it too.
+    shorter = (tokenizer.decode(ids[:-cut], skip_special=False) for cut in (1, 2, 3))
+    return max((one.rstrip(_CUT) for one in (text, *shorter)), key=len)

@@ -40,7 +40,7 @@ class Answer:
         """Return what came of it; what ended the answer is among the ids, not in the text."""
         ids, request = self.ids, self.request
         ended = self.reason == "stop" and ids[-1] in request.stop_ids
-        text = tokenizer.decode(ids[:-1] if ended else ids)
+        text = tokenizer.decode_after(request.prompt_ids, ids[:-1] if ended else ids)
         if not request.ignore_stop:
             cuts = [at for stop in request.stop if (at := text.find(stop)) >= 0]
             text = text[: min(cuts)] if cuts else text
@@ -58,7 +58,7 @@ class Answer:
             return False
         # Every token stands for at least one byte, so that this tail holds any stop text.
         tail = self.ids[-max(len(stop.encode()) for stop in self.request.stop) - 8 :]
-        text = tokenizer.decode(tail)
+        text = tokenizer.decode_after(self.request.prompt_ids, tail)
         return any(stop in text for stop in self.request.stop)
 
 

@@ -14,7 +14,7 @@ from weightcut.engines.row_cache import RowCache, token_bytes
 from weightcut.errors import UsageError
 from weightcut.records import Completion, FinishReason, Request
 
-Decode = Callable[[Sequence[int]], str]
+Decode = Callable[[Sequence[int], Sequence[int]], str]  # what ids say that follow others
 _CACHE_SHARE = 0.5  # of the free memory
 
 
@@ -43,7 +43,7 @@ class Row:
         """Return the finished answer; its ids hold what ended it, its text does not."""
         request, ids = self.request, self.ids
         stopped = reason == "stop" and ids[-1] in request.stop_ids
-        text = decode(ids[:-1] if stopped else ids)
+        text = decode(request.prompt_ids, ids[:-1] if stopped else ids)
         if not request.ignore_stop:
             text = text[
                 : min((at for s in request.stop if (at := text.find(s)) >= 0), default=None)
@@ -60,15 +60,15 @@ class Row:
     def _says_stop(self, decode: Decode) -> bool:
         # A token stands for at least a byte, so a stop text ends within its own bytes of tokens.
         longest = max(len(stop.encode()) for stop in self.request.stop)
-        tail = decode(self.ids[-longest - 4 :])
+        tail = decode(self.request.prompt_ids, self.ids[-longest - 4 :])
         return any(stop in tail for stop in self.request.stop)
 
 
 class Batch:
     """Up to `slots` answers in the making, on one model.
 
-    model: a causal LM of transformers, in evaluation mode. decode: ids to text. positions: tokens
-    that a sequence may have in all.
+    model: a causal LM of transformers, in evaluation mode. decode: a prompt's ids and those that
+    follow it to the text of the latter. positions: tokens that a sequence may have in all.
     """
 
     def __init__(self, model: Any, decode: Decode, slots: int, positions: int | None) -> None:

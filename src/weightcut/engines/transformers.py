@@ -105,7 +105,7 @@ class TransformersSession(Closing):
         """Answer all requests, `max_batch` of them at a time, in the order in which they end."""
         text = self._model.config.get_text_config(decoder=True)
         positions = getattr(text, "max_position_embeddings", None)
-        batch = Batch(self._model, self._tokenizer.decode, self._max_batch, positions)
+        batch = Batch(self._model, self._tokenizer.decode_after, self._max_batch, positions)
         return batch.run(requests, time.perf_counter())
 
     def token_logprobs(self, blocks: TokenBlocks) -> Iterator[LogProbs]:

@@ -34,6 +34,8 @@ _END_OF_TURN = (
     "<|END_OF_TURN_TOKEN|>",
     "<|EOT|>",
 )
+# What answers are decoded after where the decoder drops a space that a text begins with.
+_OPENING = "a"
 
 
 class Tokenizer(Protocol):
@@ -58,6 +60,13 @@ class Tokenizer(Protocol):
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """Return the text of ids; bytes that are no UTF-8 become U+FFFD."""
+        ...
+
+    def decode_after(self, before: Sequence[int], ids: Sequence[int]) -> str:
+        """Return the text of ids that follow others, special ones left out.
+
+        Some decoders drop a space that a text begins with; an answer does not begin the text.
+        """
         ...
 
     def chat(self, messages: Sequence[dict[str, str]], prefill: str = "") -> str:
@@ -109,6 +118,10 @@ class ByteTokenizer:
         pieces = (bytes([i]) if i < 256 else b"" if skip_special else b"<eos>" for i in ids)
         return b"".join(pieces).decode("utf-8", "replace")
 
+    def decode_after(self, before: Sequence[int], ids: Sequence[int]) -> str:  # noqa: ARG002
+        """Return the text of ids that follow others."""
+        return self.decode(ids)
+
     def chat(self, messages: Sequence[dict[str, str]], prefill: str = "") -> str:
         """Return the chat as lines of `role: content`."""
         lines = [f"{message['role']}: {message['content']}\n" for message in messages]
@@ -159,6 +172,10 @@ class FolderTokenizer:
         opening = self._backend.encode("a", add_special_tokens=True).ids[:1]
         self.adds_bos = opening != self._backend.encode("a", add_special_tokens=False).ids[:1]
         self.stop_ids = self._stop_ids()
+        self._opening = self._dropping()
+        self._specials = frozenset(
+            i for i, token in self._backend.get_added_tokens_decoder().items() if token.special
+        )
 
     def encode(self, text: str, special: bool = False) -> list[int]:
         """Return the ids of a text; `special` adds begin and end ids as the model expects them."""
@@ -167,6 +184,12 @@ class FolderTokenizer:
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """Return the text of ids; bytes that are no UTF-8 become U+FFFD."""
         return str(self._backend.decode(list(ids), skip_special_tokens=skip_special))
+
+    def decode_after(self, before: Sequence[int], ids: Sequence[int]) -> str:
+        """Return the text of ids that follow others, special ones left out."""
+        if not self._opening or self._specials.intersection(before[-1:]):
+            return self.decode(ids)
+        return self.decode([*self._opening, *ids])[len(_OPENING) :]
 
     def chat(self, messages: Sequence[dict[str, str]], prefill: str = "") -> str:
         """Return the prompt of a chat: rendered, the answer opened, and `prefill` put into it.
@@ -227,6 +250,16 @@ class FolderTokenizer:
         tokens = [t.content for i, t in added.items() if t.special or i in self.stop_ids]
         whole = "|".join(re.escape(token) for token in tokens if len(token) > 1)
         return re.compile(f"(?s)(?=(?:{whole})).") if whole else re.compile(r"(?!)")
+
+    def _dropping(self) -> list[int]:
+        """Return the ids of _OPENING where a text may lose its first space, none elsewhere."""
+        ids = self.encode("a b    c\n    d")
+        whole = self.decode(ids)
+        ends = ((self.decode(ids[:at]), self.decode(ids[at:])) for at in range(len(ids)))
+        if all(whole == begin + end for begin, end in ends):
+            return []
+        opening = self.encode(_OPENING)
+        return opening if self.decode(opening) == _OPENING else []
 
     def _id(self, token: str | None) -> int | None:
         found = None if token is None else self._backend.token_to_id(token)

@@ -11,7 +11,9 @@ from weightcut.study.run import Event, run_study
 from weightcut.study.spec import load_study
 
 
-@pytest.mark.parametrize("family", ["llama-untied", "qwen2", "gemma3", "gpt2", "phi"])
+@pytest.mark.parametrize(
+    "family", ["llama-untied", "llama-spaces", "qwen2", "gemma3", "gpt2", "phi"]
+)
 def test_a_family_goes_through_a_study(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,4 +48,4 @@ def test_a_family_goes_through_a_study(
     assert pruned.tasks["perplexity"]["kl"] > exported.tasks["perplexity"]["kl"]
     assert full.tasks["humaneval"]["n"] == pruned.tasks["humaneval"]["n"] == 2
     form = results.conditions["prompt_form"]
-    assert form.startswith("plain" if family in ("gpt2", "phi") else "chat")
+    assert form.startswith("plain" if family in ("gpt2", "phi", "llama-spaces") else "chat")

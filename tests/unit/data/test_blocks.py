@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.families import spaced
 
 from weightcut.data.blocks import token_blocks
 from weightcut.errors import UsageError
-from weightcut.models.tokenizer import ByteTokenizer
+from weightcut.models.tokenizer import ByteTokenizer, Tokenizer, load_tokenizer
 
 
 class Opening(ByteTokenizer):
@@ -94,3 +96,32 @@ def test_too_little_text_is_said_in_numbers(
 def test_a_tokenizer_that_changes_the_text_is_refused() -> None:
     with pytest.raises(UsageError, match="does not give back"):
         token_blocks(["ABC" * 50], Lossy(), 1, 20)
+
+
+def _spaced(folder: Path) -> Tokenizer:
+    spaced().save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text('{"bos_token": "<bos>"}')
+    return load_tokenizer(folder)
+
+
+def test_texts_stay_one_where_each_would_get_a_space_of_its_own(tmp_path: Path) -> None:
+    tokenizer = _spaced(tmp_path)
+    texts = [f"def f{i}():\n    return {i}\n" for i in range(40)]
+    whole = "".join(text + "\n\n" for text in texts)
+    blocks = token_blocks(texts, tokenizer, 20, 16)
+    assert blocks.ids[:, 0].tolist() == [tokenizer.bos_id] * 20
+    said = [tokenizer.decode([*tokenizer.encode("x"), *row[1:]])[1:] for row in blocks.ids.tolist()]
+    assert sum("\n\n\ndef" in text for text in said) > 2, "some windows go over an end"
+    assert all(text in whole for text in (said[0].removeprefix(" "), *said[1:]))
+
+
+def test_all_bytes_are_counted_once_where_characters_are_bytes(tmp_path: Path) -> None:
+    tokenizer = _spaced(tmp_path)
+    texts = ["é漢\n🙂 x = 'é漢é漢🙂'\n"] * 30
+    ids = tokenizer.encode("".join(text + "\n\n" for text in texts))
+    for length in (3, 5, 8):
+        body = length - 1
+        windows = len(ids) // body
+        blocks = token_blocks(texts, tokenizer, windows, length)
+        covered = tokenizer.decode(ids[: windows * body]).rstrip("\N{REPLACEMENT CHARACTER}")
+        assert abs(blocks.text_bytes.sum() - len(covered.encode())) <= 12

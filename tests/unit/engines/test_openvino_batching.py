@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.families import spaced
 
 from weightcut.engines.answers import Answer, choose, log_softmax
+from weightcut.engines.batching import Row
 from weightcut.engines.openvino_batching import _pad_left, last_line, step_inputs
-from weightcut.models.tokenizer import ByteTokenizer
+from weightcut.models.tokenizer import ByteTokenizer, load_tokenizer
 from weightcut.records import Request
 
 logits = st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=30)
@@ -88,3 +92,22 @@ def test_the_last_line_of_a_message_says_what_went_wrong() -> None:
         "no such file"
     )
     assert last_line(RuntimeError()) == "RuntimeError"
+
+
+def test_a_completion_keeps_its_first_space(tmp_path: Path) -> None:
+    spaced().save(str(tmp_path / "tokenizer.json"))
+    tokenizer = load_tokenizer(tmp_path)
+    prompt, body = "def f():\n", "    return 1\n\nclass A"
+    before, ids = tokenizer.encode(prompt), tokenizer.encode(prompt + body)
+    request = Request(id="a", prompt=prompt, prompt_ids=tuple(before), stop=("\nclass",))
+    one, row = Answer(request), Row(request, room=100)
+    for token in ids[len(before) :]:
+        one.add(token, 0.0, -1.0, tokenizer)
+        row.ids.append(token)
+        ended = row.finish_reason(tokenizer.decode_after)
+        assert ended == one.reason
+        if ended:
+            break
+    assert ended == "stop"
+    assert one.completion(tokenizer).text == "    return 1\n"
+    assert row.completion(ended, tokenizer.decode_after).text == "    return 1\n"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.families import spaced
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers
 
@@ -167,3 +168,25 @@ def test_a_message_without_them_is_encoded_as_ever(shared: Any, said: str) -> No
     messages = [{"role": "user", "content": said}]
     prompt = shared.chat(messages)
     assert shared.chat_ids(messages) == (prompt, shared.encode(prompt))
+
+
+def test_an_answer_keeps_the_space_that_it_begins_with(tmp_path: Path) -> None:
+    spaced().save(str(tmp_path / "tokenizer.json"))
+    tokenizer = load_tokenizer(tmp_path)
+    prompt, body = "def f():\n", "    return 1\n"
+    ids = tokenizer.encode(prompt + body)
+    before = tokenizer.encode(prompt)
+    assert ids[: len(before)] == before
+    assert tokenizer.decode(ids[len(before) :]) == body[1:]
+    assert tokenizer.decode_after(before, ids[len(before) :]) == body
+    assert tokenizer.decode_after(before, []) == ""
+    end_of_turn = tokenizer.encode("<|im_end|>")
+    assert tokenizer.decode_after(end_of_turn, ids) == prompt + body
+
+
+@given(st.binary(), st.binary(max_size=3))
+def test_what_follows_is_decoded_as_before_where_no_space_is_dropped(
+    text: bytes, before: bytes
+) -> None:
+    tokenizer = ByteTokenizer()
+    assert tokenizer.decode_after(list(before), list(text)) == tokenizer.decode(list(text))
