@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,6 +19,7 @@ KL_LIMIT = 5e-3  # nats per token; a 16-bit conversion that is right stays below
 WINDOWS = 4
 LENGTH = 256
 LONGEST = 4_608  # a sliding window of 4,096, as the widest in use, and what lies beyond it
+_ROWS = 64
 
 
 def prove(source: Artifact, made: Artifact, step: Step) -> Proof:
@@ -38,8 +39,10 @@ def prove(source: Artifact, made: Artifact, step: Step) -> Proof:
             p, q = before.values, after.values
             width = min(p.shape[1], q.shape[1])  # some exporters pad the vocabulary
             p, q = p[:, :width], q[:, :width]
-            kl += float(np.sum(np.exp(p) * (p - q), dtype=np.float64))
-            agree += int(np.sum(p.argmax(axis=1) == q.argmax(axis=1)))
+            for at in range(0, len(p), _ROWS):  # arrays of all rows would need much memory
+                one, other = p[at : at + _ROWS], q[at : at + _ROWS]
+                kl += float(np.sum(np.exp(one) * (one - other), dtype=np.float64))
+                agree += int(np.sum(one.argmax(axis=1) == other.argmax(axis=1)))
             tokens += p.shape[0]
     if not np.isfinite(kl):
         raise BrokenInput(
@@ -77,9 +80,19 @@ def _length(source: Artifact) -> int:
         return LENGTH
     config = json.loads(path.read_text())
     config = config.get("text_config", config)
-    window = config.get("sliding_window") or 0
+    window = _sliding_window(config)
     context = config.get("max_position_embeddings") or config.get("n_positions") or LONGEST
     return int(min(LONGEST, context, max(LENGTH, window + 128)))
+
+
+def _sliding_window(config: dict[str, Any]) -> int:
+    """Return the sliding window that some layer really has, 0 where none has one."""
+    kinds = config.get("layer_types")
+    if not config.get("use_sliding_window", True):
+        return 0
+    if kinds and all(kind == "full_attention" for kind in kinds):
+        return 0
+    return int(config.get("sliding_window") or 0)
 
 
 def _reference_engine(wanted: Format) -> Engine:
