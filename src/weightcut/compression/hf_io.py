@@ -22,6 +22,11 @@ def save_causal_lm(model: Any, source: Path, out: Path) -> None:
     Tied weights are stored once. The generation config is the source's own, byte for byte.
     """
     with quiet_transformers():
+        if model.can_generate():
+            from transformers import GenerationConfig
+
+            # One that contradicts itself, as older models have them, would not be written.
+            model.generation_config = GenerationConfig()
         model.save_pretrained(out)
     (out / "generation_config.json").unlink(missing_ok=True)
     copy_companions(source, out)

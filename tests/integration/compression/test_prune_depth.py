@@ -145,3 +145,11 @@ def test_the_bundled_model_loses_its_least_missed_layer(tmp_path: Path) -> None:
     )
     assert made.record["layers_after"] == 29
     assert 0 < made.record["loss_after_each"][0] - made.record["loss_before"] < 0.5
+
+
+def test_a_generation_config_that_contradicts_itself_is_carried_along(tmp_path: Path) -> None:
+    source = make_family("llama-tied", tmp_path / "source")
+    config = '{"bos_token_id": 0, "temperature": 0.9, "top_p": 0.6}'  # as Vicuna has it
+    (source / "generation_config.json").write_text(config)
+    prune(source, tmp_path / "out", tmp_path / "scratch")
+    assert (tmp_path / "out" / "generation_config.json").read_text() == config
