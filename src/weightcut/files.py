@@ -36,7 +36,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     On an exception, a kill or a full disk `target` does not appear.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{target.name[:32]}.", dir=target.parent))
+    draft = Path(tempfile.mkdtemp(prefix=_draft_prefix(target), dir=target.parent))
     try:
         yield draft
         for path in folder_files(draft):
@@ -47,6 +47,16 @@ def whole_folder(target: Path) -> Iterator[Path]:
         sync(target.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def remove_drafts(target: Path) -> None:
+    """Remove what whole_folder has left of `target` in processes that were killed.
+
+    Nobody may be writing it: whoever calls this holds its lock.
+    """
+    for path in target.parent.iterdir():
+        if path.name.startswith(_draft_prefix(target)) and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -81,3 +91,7 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
+
+
+def _draft_prefix(target: Path) -> str:
+    return f".{target.name[:32]}."

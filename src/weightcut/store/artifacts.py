@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from weightcut.errors import BrokenInput
-from weightcut.files import file_digest, folder_files, locked, whole_folder
+from weightcut.files import file_digest, folder_files, locked, remove_drafts, whole_folder
 from weightcut.records import Artifact, digest
 
 RECORD = "artifact.json"
@@ -30,15 +30,28 @@ class ArtifactStore:
         """
         folder = self.root / key
         with locked(self.root / f"{key}.lock"):
-            if folder.is_dir():
-                try:
-                    return read_artifact(folder), True
-                except BrokenInput:
-                    folder.rename(self.root / f".broken-{key}-{_free(self.root, key)}")
+            if found := self._read(key):
+                return found, True
+            remove_drafts(folder)
             with whole_folder(folder) as draft:
                 made = make(draft)
                 seal(draft, made)
             return read_artifact(folder, verify=False), False
+
+    def intact(self, key: str) -> bool:
+        """Return whether the artifact of that key is there, whole; a damaged one is put aside."""
+        with locked(self.root / f"{key}.lock"):
+            return self._read(key) is not None
+
+    def _read(self, key: str) -> Artifact | None:
+        folder = self.root / key
+        if not folder.is_dir():
+            return None
+        try:
+            return read_artifact(folder)
+        except BrokenInput:
+            folder.rename(self.root / f".broken-{key}-{_free(self.root, key)}")
+            return None
 
 
 def seal(folder: Path, artifact: Artifact) -> None:
@@ -87,7 +100,7 @@ def _verify(folder: Path, files: dict[str, dict[str, Any]]) -> None:
             raise BrokenInput("the file's digest is wrong", place=str(path), cure=_CURE)
 
 
-_CURE = "delete the folder and make the artifact again"
+_CURE = "make it again; a study that is run again does so by itself"
 
 
 def _entry(path: Path) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from weightcut.compression import recipe
-from weightcut.errors import UsageError, WeightcutError, nearest
-from weightcut.records import CellKey, Checkpoint, Results, StudySpec, digest
+from weightcut.errors import BrokenInput, UsageError, WeightcutError, nearest
+from weightcut.records import Artifact, CellKey, Checkpoint, Results, StudySpec, digest
 from weightcut.settings import artifacts_folder
+from weightcut.store.artifacts import ArtifactStore, read_artifact
 from weightcut.store.run_store import FILE, RunStore
 from weightcut.study.build import open_engine
 from weightcut.study.conditions import run_conditions
@@ -101,13 +102,48 @@ class _Run:
         _same_conditions(self.store, run_conditions(self.spec, self.checkpoint))
         _same_machine(self.store, here)
         plan = make_plan(self.spec, self.checkpoint, here, self.artifacts, only)
+        if self._reopen_lost_builds(plan):
+            plan = make_plan(self.spec, self.checkpoint, here, self.artifacts, only)
         self.store.remember("speed", plan.speed.model_dump())
         todo = [cell for cell in plan.cells if not self._done(cell.key)]
         refuse_if_too_big(Plan(cells=tuple(todo)), here, self.spec.baseline)
         self.listen(Event("planned", plan=Plan(cells=tuple(todo))))
         clock = _Clock(sum(c.prediction.seconds for c in todo if not c.skip))
-        for cell in todo:
-            self._one(cell, clock)
+        for cell in plan.cells:
+            if not self._done(cell.key):
+                self._one(cell, clock)
+
+    def _reopen_lost_builds(self, plan: Plan) -> bool:
+        """Have those artifacts made again that are gone or damaged and that a cell still needs."""
+        todo = (cell for cell in plan.cells if not cell.skip and not self._done(cell.key))
+        builds = {CellKey(variant=cell.key.variant, stage="build") for cell in todo}
+        lost = [key for key in builds if self._done(key) and self._lost(key)]
+        for key in lost:
+            self.store.update(key, state="pending")
+        return bool(lost)
+
+    def _lost(self, key: CellKey) -> bool:
+        """Return whether what a build has made is no longer there, whole."""
+        artifact = self._artifact(key)
+        if artifact is None or not artifact.recipe:  # the model itself was just read
+            return False
+        try:
+            read_artifact(artifact.path)
+        except BrokenInput:
+            return not ArtifactStore(artifact.path.parent).intact(artifact.path.name)
+        return False
+
+    def _artifact(self, key: CellKey) -> Artifact | None:
+        cell = self.store.cell(key)
+        facts = cell.manifest.get("artifact") if cell else None
+        return Artifact.model_validate(facts) if facts else None
+
+    def _measure_anew(self, variant: str) -> None:
+        """Forget what was measured of an artifact that another one has replaced."""
+        for cell in self.store.cells():
+            if cell.key.variant == variant and cell.key.stage != "build":
+                self.store.clear(cell.key)
+                self.store.update(cell.key, state="pending")
 
     def _done(self, key: CellKey) -> bool:
         cell = self.store.cell(key)
@@ -121,6 +157,7 @@ class _Run:
             self.listen(Event("skipped", name, reason))
             clock.passed(cell.prediction.seconds, 0.0)
             return
+        before = self._artifact(cell.key)
         outcome = self._attempts(cell, clock)
         clock.passed(cell.prediction.seconds, outcome.seconds)
         if outcome.manifest is None:
@@ -134,6 +171,9 @@ class _Run:
             manifest=outcome.manifest
             | {"predicted": cell.prediction.model_dump(), "seconds": outcome.seconds},
         )
+        made = self._artifact(cell.key)
+        if before is not None and made is not None and made.digest != before.digest:
+            self._measure_anew(cell.key.variant)
         self.listen(Event("finished", name, f"{outcome.seconds:.0f} s", left=clock.left()))
 
     def _attempts(self, cell: PlannedCell, clock: _Clock) -> Outcome:

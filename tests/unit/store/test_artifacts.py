@@ -64,3 +64,23 @@ def test_a_failed_making_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="disk full"):
         ArtifactStore(tmp_path).get_or_make("k", fail)
     assert [p.name for p in tmp_path.iterdir()] == ["k.lock"]
+
+
+def test_what_a_killed_making_has_left_is_removed(tmp_path: Path) -> None:
+    leftover, other = tmp_path / ".k.abcdefgh", tmp_path / ".other.abcdefgh"
+    for folder in (leftover, other):
+        folder.mkdir()
+        (folder / "half").write_text("x")
+    ArtifactStore(tmp_path).get_or_make("k", Maker())
+    assert not leftover.exists()
+    assert other.exists()
+
+
+def test_a_damaged_artifact_is_put_aside(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    assert not store.intact("k")
+    artifact, _ = store.get_or_make("k", Maker())
+    assert store.intact("k")
+    (artifact.path / "sub" / "model.bin").write_text("weightz")
+    assert not store.intact("k")
+    assert not artifact.path.exists()

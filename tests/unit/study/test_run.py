@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,6 +94,39 @@ def test_another_study_is_refused(tmp_path: Path) -> None:
         run_study(load_study(study, {"tasks.0.limit": "3"}), out)
     with pytest.raises(UsageError, match="variant full is another"):
         run_study(load_study(study, {"variants.full.recipe": "[scripted-shrink]"}), out)
+
+
+@pytest.mark.parametrize("harm", ["gone", "damaged", "another"])
+def test_an_artifact_that_is_lost_is_made_again(tmp_path: Path, harm: str) -> None:
+    study = load_study(_study(tmp_path, limit=2))
+    spec = study.model_copy(update={"variants": study.variants[:2]})
+    out = tmp_path / "run"
+    before = run_study(spec, out)
+    build = CellKey(variant="light", stage="build")
+    task = CellKey(variant="light", stage="task", task="humaneval")
+    store = RunStore.open(out)
+    made = store.cell(build)
+    assert made is not None
+    folder = Path(made.manifest["artifact"]["path"])
+    if harm == "another":  # the one that was measured had other weights
+        old = made.manifest["artifact"] | {"digest": "0" * 64}
+        store.update(build, manifest=made.manifest | {"artifact": old})
+    if harm == "damaged":
+        (folder / "scripted.json").write_text("{}")
+    else:
+        shutil.rmtree(folder)
+    events: list[Event] = []
+    run_study(spec, out, listen=events.append)
+    assert not [e for e in events if e.kind == "finished"], "nothing needs it any more"
+    store.clear(task)
+    store.update(task, state="pending")
+    store.close()
+    after = run_study(spec, out, listen=events.append)
+    finished = {e.cell for e in events if e.kind == "finished"}
+    needed = {str(build), str(task)}
+    assert finished == needed if harm != "another" else finished > needed
+    assert after.variants[1].tasks == before.variants[1].tasks
+    assert (folder / "scripted.json").stat().st_size > 2
 
 
 def test_a_killed_run_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
