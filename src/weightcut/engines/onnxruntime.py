@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -16,7 +15,7 @@ from pydantic import Field
 from weightcut.engines.answers import log_softmax
 from weightcut.engines.engine import Closing, Cost
 from weightcut.engines.onnxruntime_rows import OnnxRows
-from weightcut.engines.slots import SlotBatch, needed
+from weightcut.engines.slots import SlotBatch, needed, positions_of
 from weightcut.engines.versions import told_of
 from weightcut.errors import BrokenInput, WeightcutError, missing_extra
 from weightcut.models.tokenizer import load_tokenizer
@@ -72,7 +71,7 @@ class OnnxRuntimeSession(Closing):
     def __init__(self, engine: OnnxRuntimeEngine, folder: Path, opened: Any) -> None:
         self._engine, self._folder, self._opened = engine, folder, opened
         self._tokenizer = load_tokenizer(folder)
-        self._positions = _positions(folder)
+        self._positions = positions_of(folder)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
         """Answer all requests, submitted at once, longest prompt first; yield each as it ends."""
@@ -124,15 +123,3 @@ def _open(library: Any, path: Path, settings: Any) -> Any:
     except Exception as error:  # the library's own exceptions have no common base but this
         said = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise BrokenInput(f"ONNX Runtime cannot open the model: {said}", place=str(path)) from error
-
-
-def _positions(folder: Path) -> int | None:
-    """Return how many positions the model has; its rotary tables end there."""
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        config = config.get("text_config", config)
-        found = config.get("max_position_embeddings")
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise BrokenInput(f"cannot be read: {error}", place=str(path)) from error
-    return found if isinstance(found, int) else None

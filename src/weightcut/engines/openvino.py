@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from weightcut.engines.answers import log_softmax
+from weightcut.engines.answers import Answer, log_softmax
 from weightcut.engines.engine import Closing, Cost
 from weightcut.engines.openvino_batching import (
     PagedBatching,
@@ -22,6 +22,7 @@ from weightcut.engines.openvino_batching import (
 )
 from weightcut.engines.openvino_live import OpenVINOLive
 from weightcut.engines.openvino_paged import paged_obstacle
+from weightcut.engines.slots import positions_of, within
 from weightcut.engines.versions import told_of
 from weightcut.errors import BrokenInput, WeightcutError, missing_extra
 from weightcut.models.tokenizer import load_tokenizer
@@ -118,7 +119,15 @@ class OpenVINOSession(Closing):
         """
         if self._batching is None:
             self._batching = self._open_batching()
-        return self._batching.generate(requests)
+        return self._answers(self._batching, requests)
+
+    def _answers(
+        self, batching: PagedBatching | StatefulBatching, requests: Sequence[Request]
+    ) -> Iterator[Completion]:
+        known = (self._folder / "config.json").is_file()  # not in every folder of others
+        fitting, refused = within(requests, positions_of(self._folder) if known else None)
+        yield from (Answer(one).completion(self._tokenizer) for one in refused)
+        yield from batching.generate(fitting)
 
     def live(self, slots: int, tokens: int) -> OpenVINOLive | None:
         """Return a batch that answers come to one by one; None without paged attention."""

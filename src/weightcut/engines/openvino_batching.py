@@ -22,6 +22,7 @@ _CACHE_SHARE = 0.5  # of the free memory
 _BLOCK = 32  # tokens in one block of the cache, on the CPU
 _PREFILL_TOKENS = 2048  # in one step; longer prompts are read in pieces
 _CANDIDATES = 1 << 16
+_LOGITS = 1 << 28  # in one inference: 1 GiB of float32
 
 
 class PagedBatching:
@@ -202,6 +203,9 @@ class StatefulBatching:
         self._request = model.create_infer_request()
         self._inputs = {name for port in model.inputs for name in port.names}
         self._tokenizer, self._limit = tokenizer, limit
+        vocabulary = model.output("logits").partial_shape[2]
+        width = vocabulary.get_length() if vocabulary.is_static else tokenizer.vocab_size
+        self._columns = max(1, _LOGITS // width)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
         """Yield each answer as it ends; prompts of like length go together."""
@@ -217,8 +221,7 @@ class StatefulBatching:
         rows = np.arange(len(answers), dtype=np.int32)
         self._request.reset_state()
         while answers:
-            feed = step_inputs(self._inputs, ids, mask, rows)
-            logits = self._request.infer(feed, share_outputs=True)["logits"][:, -1]
+            logits = self._last_logits(ids, mask, rows)
             values = log_softmax(logits, np.empty(logits.shape, np.float32))
             now = time.perf_counter() - start
             for answer, row, draw in zip(answers, values, draws, strict=True):
@@ -231,6 +234,19 @@ class StatefulBatching:
             mask = np.pad(mask[rows], ((0, 0), (0, 1)), constant_values=1)
             for answer in ended:
                 yield answer.completion(self._tokenizer)
+
+    def _last_logits(
+        self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64], rows: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.float32]:
+        """Return the logits after the last column, read in pieces: a graph gives those of all."""
+        piece, past = max(1, self._columns // len(ids)), mask.shape[1] - ids.shape[1]
+        for start in range(0, ids.shape[1], piece):
+            part = ids[:, start : start + piece]
+            feed = step_inputs(self._inputs, part, mask[:, : past + start + part.shape[1]], rows)
+            logits = self._request.infer(feed, share_outputs=True)["logits"]
+            rows = np.arange(len(ids), dtype=np.int32)
+        last: npt.NDArray[np.float32] = logits[:, -1]
+        return last
 
 
 def step_inputs(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +15,7 @@ import numpy.typing as npt
 
 from weightcut.engines.answers import Answer, choose, log_softmax
 from weightcut.engines.engine import Progress
-from weightcut.errors import UsageError
+from weightcut.errors import BrokenInput, UsageError
 from weightcut.models.tokenizer import Tokenizer
 from weightcut.records import Completion, Request
 
@@ -88,13 +90,8 @@ class SlotBatch:
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
         """Answer all requests, longest prompt first; yield each as it ends."""
-        fitting = []
-        for request in requests:
-            room = _room(_known(request), self.positions)
-            if room < 1:
-                yield Answer(request).completion(self.tokenizer)
-            else:
-                fitting.append(request.model_copy(update={"max_new_tokens": room}))
+        fitting, refused = within([_known(one) for one in requests], self.positions)
+        yield from (Answer(one).completion(self.tokenizer) for one in refused)
         fitting.sort(key=lambda request: -len(request.prompt_ids))
         self._waiting.extend(Answer(request) for request in fitting)
         try:
@@ -143,6 +140,32 @@ def needed(requests: Sequence[Request], positions: int | None) -> int:
     """Return the tokens that the longest of the requests may come to have."""
     found = [len(r.prompt_ids) + max(0, _room(r, positions)) for r in requests]
     return max(found, default=1)
+
+
+def within(
+    requests: Sequence[Request], positions: int | None
+) -> tuple[list[Request], list[Request]]:
+    """Return the requests, their answers cut at `positions`, and those whose prompts fill them."""
+    fitting, refused = list[Request](), list[Request]()
+    for request in requests:
+        room = _room(request, positions)
+        if room < 1:
+            refused.append(request)
+        else:
+            fitting.append(request.model_copy(update={"max_new_tokens": room}))
+    return fitting, refused
+
+
+def positions_of(folder: Path) -> int | None:
+    """Return how many positions the model of a folder has, None where its config does not say."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config = config.get("text_config", config)
+        found = config.get("max_position_embeddings", config.get("n_positions"))
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise BrokenInput(f"cannot be read: {error}", place=str(path)) from error
+    return found if isinstance(found, int) else None
 
 
 def _room(request: Request, positions: int | None) -> int:

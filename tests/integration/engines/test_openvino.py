@@ -1,15 +1,24 @@
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.families import FAMILIES, WORDS, make_family
+from tests.families import FAMILIES, make_family
+from tests.integration.engines.answering import (
+    answers,
+    assert_contract,
+    assert_greedy,
+    requests,
+    windows,
+)
 from tests.integration.openvino_models import (
     artifact,
     divergence,
@@ -24,10 +33,9 @@ from weightcut.engines.openvino_batching import StatefulBatching, step_inputs
 from weightcut.engines.openvino_paged import MARK, paged_obstacle
 from weightcut.errors import BrokenInput
 from weightcut.models.tokenizer import load_tokenizer
-from weightcut.records import Completion, Request, TokenBlocks
+from weightcut.records import Request, TokenBlocks
 
 EXACT = OpenVINOEngine(precision="f32", kv_cache="f32", threads=2)
-LENGTHS = (40, 5, 23, 60, 16, 17)  # on both sides of gemma3's sliding window of 16
 LIMIT = 1e-4  # nats
 
 
@@ -42,16 +50,10 @@ class Family:
         self.record = export(self.source, self.out)
         self.model = reference(self.source)
         self.session: OpenVINOSession = EXACT.open(artifact(self.out))
-        ids = load_tokenizer(self.source).encode(WORDS)
-        self.windows = np.array([ids[s : s + 64] for s in (0, 40, 80)], np.int64)
+        self.windows = windows(self.source)
 
     def requests(self, **fields: Any) -> list[Request]:
-        fields = {"max_new_tokens": 24, "stop_ids": (2, 6), **fields}
-        ids = load_tokenizer(self.source).encode(WORDS)
-        return [
-            Request(id=str(i), prompt="", prompt_ids=tuple(ids[9 * i : 9 * i + n]), **fields)
-            for i, n in enumerate(LENGTHS)
-        ]
+        return requests(self.source, **fields)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -66,30 +68,6 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Family]:
     made = Family("llama-tied", tmp_path_factory.mktemp("llama"))
     with made.session:
         yield made
-
-
-def answers(session: Any, asked: list[Request]) -> dict[str, Completion]:
-    done = list(session.generate(asked))
-    assert sorted(c.request_id for c in done) == sorted(r.id for r in asked)
-    return {c.request_id: c for c in done}
-
-
-def assert_greedy(model: Any, asked: list[Request], done: dict[str, Completion]) -> None:
-    """Every token is the model's best, or as good as the best but for rounding."""
-    for request in asked:
-        answer = done[request.id]
-        new = len(answer.token_ids)
-        ids = np.array([request.prompt_ids + answer.token_ids])
-        rows = log_probabilities(model, ids)[0, -new - 1 : -1]
-        chosen = rows[np.arange(new), answer.token_ids]
-        assert (rows.max(-1) - chosen).max() < 1e-3
-        assert answer.mean_logprob == pytest.approx(chosen.mean(), abs=1e-3)
-        stops = [i for i, token in enumerate(answer.token_ids) if token in request.stop_ids]
-        assert stops in ([], [new - 1])
-        assert answer.finish_reason == ("stop" if stops else "length")
-        assert new == request.max_new_tokens or stops
-        assert len(answer.token_times) == new
-        assert list(answer.token_times) == sorted(answer.token_times)
 
 
 def test_one_pass_over_windows_gives_transformers_predictions(family: Family) -> None:
@@ -127,13 +105,31 @@ def test_token_by_token_gives_transformers_predictions(family: Family, padding: 
 def test_continuous_batching_answers_greedily(family: Family) -> None:
     assert family.session.describe()["batching"].startswith("continuous")
     asked = family.requests()
-    assert_greedy(family.model, asked, answers(family.session, asked))
+    assert_greedy(family.model, asked, answers(family.session, asked), 1e-3)
 
 
-def test_batching_over_the_state_answers_greedily(family: Family) -> None:
+def test_the_contract_of_an_engine(family: Family) -> None:
+    assert_contract(family.session, family.model, family.source, 1e-3)
+
+
+@pytest.mark.parametrize("piece", [1, 7, 100])
+def test_batching_over_the_state_answers_greedily(
+    family: Family, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weightcut.engines.openvino_batching._LOGITS", piece * 4 * 512)
     batching = StatefulBatching(family.session._model(), load_tokenizer(family.out), 4)
+    sizes: list[int] = []
+    inner = batching._request
+
+    def infer(feed: dict[str, Any], **options: Any) -> Any:
+        sizes.append(feed["input_ids"].size)
+        return inner.infer(feed, **options)
+
+    watched = SimpleNamespace(reset_state=inner.reset_state, infer=infer)
+    monkeypatch.setattr(batching, "_request", watched)
     asked = family.requests()
-    assert_greedy(family.model, asked, answers(batching, asked))
+    assert_greedy(family.model, asked, answers(batching, asked), 1e-3)
+    assert max(sizes) <= 4 * piece
 
 
 def test_weights_are_stored_once_and_in_16_bit(family: Family) -> None:
@@ -150,15 +146,20 @@ def test_more_requests_than_fit_and_a_consumer_that_leaves_early(llama: Family) 
         half_way = session.generate(asked)
         next(iter(half_way))
         half_way.close()  # type: ignore[attr-defined]
-        assert_greedy(llama.model, asked, answers(session, asked))
+        assert_greedy(llama.model, asked, answers(session, asked), 1e-3)
 
 
-def test_a_prompt_longer_than_a_step_is_read_in_pieces(llama: Family) -> None:
+def test_a_prompt_longer_than_a_step_is_read_in_pieces(llama: Family, tmp_path: Path) -> None:
     (short,) = llama.requests()[:1]
     long = short.model_copy(update={"prompt_ids": short.prompt_ids * 60, "max_new_tokens": 4})
     assert len(long.prompt_ids) > 2048
     asked = [long, short.model_copy(update={"id": "short"})]
-    assert_greedy(llama.model, asked, answers(llama.session, asked))
+    longer = tmp_path / "longer"
+    shutil.copytree(llama.out, longer)
+    config = json.loads((longer / "config.json").read_text())
+    (longer / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096}))
+    with EXACT.open(artifact(longer)) as session:
+        assert_greedy(llama.model, asked, answers(session, asked), 1e-3)
 
 
 def test_ignore_stop_gives_exactly_the_tokens_asked_for(llama: Family) -> None:
@@ -217,7 +218,7 @@ def test_a_lost_sliding_window_is_noticed_and_worked_around(
     with EXACT.open(artifact(other)) as session:
         assert "sliding windows" in session.describe()["batching"]
         asked = gemma.requests()
-        assert_greedy(gemma.model, asked, answers(session, asked))
+        assert_greedy(gemma.model, asked, answers(session, asked), 1e-3)
     graph.set_rt_info("0,0,0,0,0,0", MARK)
     assert paged_obstacle(graph, gemma.out) == ""
 
