@@ -21,6 +21,7 @@ from weightcut.tasks.task import GenerationTask, LikelihoodTask
 
 _KEYS = tuple(StudySpec.model_fields)
 _VARIANT_KEYS = ("engine", "recipe")
+_TASKS = ("humaneval", "perplexity")
 T = TypeVar("T", bound=BaseModel)
 _NAME = re.compile(r"^[^/\x00-\x1f]{1,80}$")
 
@@ -36,6 +37,8 @@ def load_study(
         document = Document(json.loads(json.dumps(name)), {}, "")
     else:
         document = read_yaml(find_study(name))
+    if isinstance(document.data, dict):  # so that an override finds the tasks that it means
+        document.data.setdefault("tasks", list(_TASKS))
     for path, value in (overrides or {}).items():
         document.set(path, value)
     return parse_study(document)
@@ -163,7 +166,7 @@ def _takes_list(kind: str, name: str) -> bool:
 
 
 def _tasks(document: Document) -> Iterator[Named]:
-    entries = document.data.get("tasks", ["humaneval", "perplexity"])
+    entries = document.data.get("tasks", [*_TASKS])
     if not isinstance(entries, list):
         raise UsageError("tasks is a list", place=document.place("tasks"))
     seen = set[str]()

@@ -31,7 +31,7 @@ class Document:
         target = self.data
         for key in keys[:-1]:
             target = self._enter(target, key, path)
-        self._put(target, keys[-1], yaml.safe_load(text), path)
+        self._put(target, keys[-1], _value(text, path), path)
 
     def _enter(self, target: Any, key: str | int, path: str) -> Any:
         if isinstance(target, dict):
@@ -68,17 +68,36 @@ def _plain(node: yaml.Node, where: Where, lines: dict[Where, int], source: str) 
     if isinstance(node, yaml.MappingNode):
         result: dict[Any, Any] = {}
         for key_node, value_node in node.value:
-            key = _scalar(key_node)
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise UsageError("a key is a single value", place=f"{source}:{line}")
+            key = _scalar(key_node, source)
             if key in result:
-                line = key_node.start_mark.line + 1
                 raise UsageError(f"the key {key!r} stands twice", place=f"{source}:{line}")
-            lines[(*where, key)] = key_node.start_mark.line + 1
+            lines[(*where, key)] = line
             result[key] = _plain(value_node, (*where, key), lines, source)
         return result
     if isinstance(node, yaml.SequenceNode):
         return [_plain(n, (*where, i), lines, source) for i, n in enumerate(node.value)]
-    return _scalar(node)
+    return _scalar(node, source)
 
 
-def _scalar(node: yaml.Node) -> Any:
-    return yaml.SafeLoader("").construct_object(node, deep=True)
+def _scalar(node: yaml.Node, source: str) -> Any:
+    try:
+        return yaml.SafeLoader("").construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError) as error:
+        place = f"{source}:{node.start_mark.line + 1}"
+        raise UsageError(f"cannot read the value: {_said(error)}", place=place) from error
+
+
+def _value(text: str, path: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        cause = f"cannot read the value of {path!r}, {text!r}: {_said(error)}"
+        raise UsageError(cause, place="--set") from error
+
+
+def _said(error: Exception) -> str:
+    """Return what is wrong, without the marks and lines that YAML adds to it."""
+    return str(getattr(error, "problem", None) or error)

@@ -56,6 +56,22 @@ def test_overrides_use_the_paths_of_the_file(tmp_path: Path) -> None:
     assert spec.keep.share == 0.9
 
 
+def test_an_override_finds_the_default_tasks(tmp_path: Path) -> None:
+    path = _write(tmp_path, "model: m\nvariants:\n  a: {engine: transformers}\n")
+    spec = load_study(path, {"tasks.0.limit": "20", "tasks.1.limit": "7"})
+    assert [(task.kind, task.settings["limit"]) for task in spec.tasks] == [
+        ("humaneval", 20),
+        ("perplexity", 7),
+    ]
+
+
+@pytest.mark.parametrize("text", ["[1", "!x foo", "2024-13-45", "a: b: c"])
+def test_an_override_that_is_no_yaml_is_told(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match="cannot read the value of 'seed'") as raised:
+        load_study(_write(tmp_path, GOOD), {"seed": text})
+    assert raised.value.place == "--set"
+
+
 def test_a_list_makes_variants(tmp_path: Path) -> None:
     text = GOOD + "seed: 3\n"
     text = text.replace("[{kind: int8}]", "[{kind: prune-depth, ratio: [0.1, 0.2]}, int8]")
@@ -96,6 +112,9 @@ def test_engines_and_tasks_take_settings_in_brackets(tmp_path: Path) -> None:
         ("- humaneval", "- humaneval\n  - humaneval", 9, "stands twice"),
         ("model: some/folder", "model: some/folder\nmodel: other", 3, "stands twice"),
         ("model: some/folder", "model: [", 0, "broken YAML"),
+        ("model: some/folder", "model: !x foo", 2, "could not determine a constructor"),
+        ("model: some/folder", "model: some/folder\nseed: 2024-13-45", 3, "month must be"),
+        ("model: some/folder", "model: some/folder\n? [a, b]\n: 1", 3, "single value"),
         ("model: some/folder\n", "", 1, "lacks the key 'model'"),
         ("model: some/folder", "model: some/folder\nkeep: {share: 2}", 3, "share"),
         ("model: some/folder", "model: some/folder\nseed: -1", 3, "whole number"),
