@@ -29,6 +29,14 @@ FILES = ("pytorch_model.bin", "model.pt")
 METHOD = "int4-groups"
 INT8_METHOD = "int8-dynamic"
 _CHECK = "weightcut reads tensors by name and nothing else from it"
+# Masks and rotary frequencies, which older versions of transformers stored beside the weights.
+_COMPUTED = (
+    ".attn.bias",
+    ".attn.masked_bias",
+    ".attention.bias",
+    ".attention.masked_bias",
+    ".rotary_emb.inv_freq",
+)
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -64,6 +72,11 @@ def read_state(folder: Path) -> dict[str, Any]:
 def is_state_folder(folder: Path) -> bool:
     """Return whether a folder has a torch state dict and no safetensors."""
     return not any(folder.glob("*.safetensors")) and any((folder / f).is_file() for f in FILES)
+
+
+def is_computed(name: str) -> bool:
+    """Return whether an entry of a state dict is one that models compute and no longer store."""
+    return f".{name}".endswith(_COMPUTED)
 
 
 def load_torch_lm(folder: Path, dtype: str, device: str = "cpu") -> Any:
@@ -104,8 +117,9 @@ def load_torch_lm(folder: Path, dtype: str, device: str = "cpu") -> Any:
         ) from error
     model.tie_weights()
     empty = [name for name, value in model.named_parameters() if value.is_meta]
-    if empty or report.unexpected_keys:
-        what = f"lack {empty[0]!r}" if empty else f"hold the unknown {report.unexpected_keys[0]!r}"
+    unknown = [name for name in report.unexpected_keys if not is_computed(name)]
+    if empty or unknown:
+        what = f"lack {empty[0]!r}" if empty else f"hold the unknown {unknown[0]!r}"
         raise BrokenInput(f"the weights {what}", place=str(folder))
     return model.requires_grad_(False).to(device).eval()
 

@@ -15,6 +15,7 @@ from weightcut.data.blocks import token_blocks
 from weightcut.data.corpus import corpus_digest, documents
 from weightcut.engines.engine import Engine
 from weightcut.engines.versions import installed
+from weightcut.errors import UsageError
 from weightcut.models.tokenizer import load_tokenizer
 from weightcut.records import (
     Artifact,
@@ -41,7 +42,21 @@ def open_engine(named: Named) -> Engine:
 
 def fitted(steps: Sequence[Step], source: Format, engine: Named) -> tuple[Step, ...]:
     """Return the recipe with the conversions that the engine needs; UsageError where none fits."""
-    return recipe.fit(steps, source, open_engine(engine).accepts)
+    opens = open_engine(engine).accepts
+    first = recipe.build(steps[0]).accepts if steps else opens
+    if source == "torch" and source not in first:
+        raise UsageError(
+            f"the model is a torch state dict (.bin or .pt), and {_wanting(steps, engine)} needs "
+            "another format",
+            cure="save it as safetensors where you trust it: AutoModelForCausalLM"
+            ".from_pretrained(FOLDER).save_pretrained(ANOTHER), and its tokenizer likewise; as it "
+            "is, only the transformers engine opens it, without a recipe",
+        )
+    return recipe.fit(steps, source, opens)
+
+
+def _wanting(steps: Sequence[Step], engine: Named) -> str:
+    return f"the step {steps[0].label()}" if steps else f"the engine {engine.kind}"
 
 
 def as_artifact(checkpoint: Checkpoint) -> Artifact:

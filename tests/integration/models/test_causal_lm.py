@@ -12,6 +12,8 @@ from tests.families import make_family
 
 from weightcut.errors import BrokenInput, WeightcutError
 from weightcut.models.causal_lm import empty_causal_lm, load_causal_lm
+from weightcut.models.folder import folder_checkpoint
+from weightcut.models.torch_state import load_torch_lm
 
 WEIGHTS = "model.safetensors"
 
@@ -97,3 +99,30 @@ def test_code_that_comes_with_a_model_does_not_run(llama, tmp_path):
     with pytest.raises(BrokenInput):
         load_causal_lm(folder)
     assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("family", "old"),
+    [
+        ("gpt2", ("transformer.h.0.attn.bias", "transformer.h.0.attn.masked_bias")),
+        ("llama-tied", ("model.layers.0.self_attn.rotary_emb.inv_freq",)),
+    ],
+)
+def test_a_state_dict_may_hold_what_models_now_compute(
+    family: str, old: tuple[str, ...], tmp_path: Path
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    folder = make_family(family, tmp_path / "model")
+    tensors = load_file(folder / WEIGHTS)
+    (folder / WEIGHTS).unlink()
+    torch.save(tensors, folder / "pytorch_model.bin")
+    before = folder_checkpoint(folder, "x", "y").parameters
+    state = tensors | dict.fromkeys(old, torch.ones(4))
+    torch.save(state, folder / "pytorch_model.bin")
+    assert folder_checkpoint(folder, "x", "y").parameters == before
+    assert load_torch_lm(folder, "float32") is not None
+    torch.save(tensors | {"surplus.weight": torch.ones(4)}, folder / "pytorch_model.bin")
+    with pytest.raises(BrokenInput, match="hold the unknown 'surplus"):
+        load_torch_lm(folder, "float32")

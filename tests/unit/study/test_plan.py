@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from tests.scripted_models import humaneval_model
 
+from weightcut.errors import UsageError
 from weightcut.hardware.probe import machine
 from weightcut.models.resolve import resolve
+from weightcut.records import Named, Step
 from weightcut.study.build import build_artifact, fitted
 from weightcut.study.plan import Plan, make_plan
 from weightcut.study.spec import load_study
@@ -54,3 +56,12 @@ def test_what_was_made_before_costs_nothing_again(tmp_path: Path) -> None:
     after = {c.key.variant: c for c in _plan(tmp_path).cells if c.key.stage == "build"}
     assert [after[n].cached for n in ("full", "one", "two", "three")] == [True, True, True, False]
     assert after["two"].prediction.seconds < after["three"].prediction.seconds
+
+
+def test_a_state_dict_that_must_be_converted_first_says_how() -> None:
+    transformers, openvino = Named(kind="transformers"), Named(kind="openvino")
+    assert fitted((), "torch", transformers) == ()
+    for steps, engine in (((), openvino), ((Step(kind="int8"),), transformers)):
+        with pytest.raises(UsageError, match="torch state dict") as raised:
+            fitted(steps, "torch", engine)
+        assert "save_pretrained" in raised.value.cure
