@@ -5,28 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from weightcut.errors import BrokenInput
+from weightcut.models.companions import companions
 
-_COMPANIONS = (
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "*.tiktoken",
-    "*.model",
-    "chat_template*",
-    "generation_config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "LICENSE*",
-    "NOTICE*",
-)
 _EMBEDDINGS = ("embed_tokens.", "embed_in.", "word_embeddings.", "wte.", "wpe.", "embed_positions.")
 _HEADS = ("lm_head.", "embed_out.", "output_layer.")
 _MAX_HEADER = 100_000_000
@@ -38,12 +22,10 @@ def copy_companions(source: Path, out: Path) -> tuple[str, ...]:
     That is the tokenizer's files, the chat template, generation_config.json and the licence.
     A file that is already in `out` is overwritten.
     """
-    copied = []
-    for path in sorted(source.iterdir()):
-        if path.is_file() and any(fnmatch(path.name, pattern) for pattern in _COMPANIONS):
-            shutil.copyfile(path, out / path.name)
-            copied.append(path.name)
-    return tuple(copied)
+    found = companions(source)
+    for path in found:
+        shutil.copyfile(path, out / path.name)
+    return tuple(path.name for path in found)
 
 
 def safetensors_files(folder: Path) -> list[Path]:

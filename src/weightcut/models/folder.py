@@ -8,6 +8,7 @@ from typing import Any
 
 from weightcut.errors import BrokenInput, UsageError
 from weightcut.models import adapters, torch_state
+from weightcut.models.companions import companions
 from weightcut.models.digest import folder_bytes, folder_digest
 from weightcut.models.safetensors import TensorInfo, read_header
 from weightcut.models.scripted import ScriptedModel
@@ -57,7 +58,7 @@ def folder_checkpoint(
         digest=folder_digest(folder),
         origin=origin,
         notes=notes,
-        bytes=folder_bytes(folder),
+        bytes=_model_bytes(folder) if kind == "hf" else folder_bytes(folder),
         parameters=parameters,
     )
 
@@ -84,6 +85,15 @@ def weight_files(folder: Path) -> list[Path]:
                 f"names the shard {shard!r} outside its folder", place=str(folder / _INDEX)
             )
     return [_present(folder, name) for name in shards or [_SINGLE]]
+
+
+def _model_bytes(folder: Path) -> int:
+    """Return the bytes of what a Hugging Face folder is opened from.
+
+    The same weights in other formats may lie beside them.
+    """
+    named = [folder / name for name in ("config.json", _INDEX) if (folder / name).is_file()]
+    return sum(p.stat().st_size for p in (*named, *weight_files(folder), *companions(folder)))
 
 
 def _places(folder: Path) -> dict[str, str]:
@@ -143,7 +153,11 @@ def _check_state(folder: Path) -> int:
     load_tokenizer(folder)
     if config.get("quantization_config") is not None:
         return 0
-    places = {(value.data_ptr(), value.shape): value.numel() for value in state.values()}
+    places = {
+        (value.data_ptr(), value.shape): value.numel()
+        for name, value in state.items()
+        if not torch_state.is_computed(name)
+    }
     return sum(places.values())
 
 

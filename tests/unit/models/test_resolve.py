@@ -67,6 +67,16 @@ def test_a_folder_is_taken_as_it_is(model: Path) -> None:
     assert found.bytes == sum(p.stat().st_size for p in model.iterdir() if p.name != digest.NOTE)
 
 
+def test_only_what_is_opened_counts_for_the_size(model: Path) -> None:
+    before = resolve.resolve(str(model))
+    for name in ("pytorch_model.bin", "tf_model.h5", "onnx/model.onnx", "original/a.safetensors"):
+        (model / name).parent.mkdir(exist_ok=True)
+        (model / name).write_bytes(b"x" * 10_000)
+    after = resolve.resolve(str(model))
+    assert after.bytes == before.bytes
+    assert after.digest != before.digest
+
+
 def test_a_scripted_folder_is_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "scripted.json").write_text('{"skill": 0.5}')
     found = resolve.resolve(str(tmp_path))
