@@ -175,9 +175,9 @@ def make_family(name: str, folder: Path) -> Path:
     Always the same weights for a name. The families differ on purpose in what a careless exporter
     or engine gets wrong: tied and untied embeddings, biases, grouped-query attention, sliding
     windows of 16 tokens, learned positions, a bos token (gemma3), no chat template (gpt2,
-    phi), layers that return tuples (falcon), a tokenizer as Llama 2 has it, which puts a space before a
-    text and drops one when it decodes (llama-spaces). Weights have the scale of a trained model's, so
-    that predictions are far from uniform.
+    phi), layers that return tuples (falcon), a tokenizer as Llama 2 has it, which puts a
+    space before a text and drops one when it decodes (llama-spaces). Weights have the scale of a
+    trained model's, so that predictions are far from uniform.
     """
     import torch
 
