@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from weightcut.hardware.probe import machine
-from weightcut.routing.calibrate import choose, kept_and_saved
+from weightcut.routing.calibrate import choose, kept_and_saved, weights_of
 from weightcut.routing.encoder import Corpus
 from weightcut.routing.evaluate import Settings, evaluate
 from weightcut.routing.files import write_router
@@ -102,12 +102,14 @@ def promise(table: Table, train: float, repetitions: int, policy: str) -> dict[s
             foresee(fitted, corpus.take(check), table.take(check)),
             saved,
             (keep, 0.95, repetition),
+            groups[check],
         )
         given += found.allowance is not None
         chosen = np.full(len(test), len(table.variants) - 1)
         if found.allowance is not None:
             predicted = fitted.predict_many(corpus.take(test))
             chosen = choose(predicted, saved, np.array([found.allowance]))[:, 0]
+        full_cost, weights = table.cost[test, -1], weights_of(groups[test])
         share, gain = kept_and_saved(
             chosen, table.quality[test], table.cost[test], table.cost[test, -1]
         )

@@ -36,10 +36,10 @@ part (measured by benchmarks/routing.py; it is not part of the theorem).
 class Promise:
     """What can be promised, and what was seen when it was established.
 
-    allowance: the threshold found, None where none could be. kept, saved: share of the full model's
-    quality kept and of its cost saved on the calibration prompts. needed: where nothing can be
-    promised, about how many calibration prompts like these would do, None where no number would.
-    says: all of it in words.
+    allowance: the threshold found, None where none could be. prompts: of the calibration, copies of
+    one prompt being one. kept, saved: share of the full model's quality kept and of its cost saved
+    on them. needed: where nothing can be promised, about how many calibration prompts like these
+    would do, None where no number would. says: all of it in words.
     """
 
     allowance: float | None
@@ -166,41 +166,84 @@ def calibrate(
     confidence: float,
     seed: int,
     full_cost: Floats | None = None,
+    groups: Ints | None = None,
 ) -> Promise:
     """Return the most saving threshold under which the share `keep` of the quality is kept.
 
     On n calibration prompts: predicted, quality, cost [n, V]. The loss of a prompt is
     keep x quality(full) - quality(routed), which lies between -1 and keep; that its mean is at most
     0 means that the mean quality kept is at least `keep` of the full model's. full_cost: of always
-    using the full model [n], where that is not the last column of cost.
+    using the full model [n], where that is not the last column of cost. groups: a number that
+    copies of one prompt share [n], as `Table.groups`; copies are one draw, so that a group has one
+    loss, their mean, and the promise is about the mean over groups, each counting once however many
+    copies it has. None: no two are copies.
     """
-    order = np.random.default_rng(seed).permutation(len(quality))
-    predicted, quality, cost = predicted[order], quality[order], cost[order]
+    groups = numbered(np.arange(len(quality)) if groups is None else groups)
+    weights = weights_of(groups)
     rows, full = np.arange(len(quality)), quality.shape[1] - 1
     chosen = choose(predicted, saved, allowances)
     losses = (keep * quality[:, full:] - quality[rows[:, None], chosen] + 1) / (1 + keep)
+    losses = means_by(losses, groups)
+    losses = losses[np.random.default_rng(seed).permutation(len(losses))]
     delta = (1 - confidence) * FOR_THE_MEAN
     p_values = betting_p_values(losses, 1 / (1 + keep), delta)
     failed = np.flatnonzero(p_values > delta)
     last = (int(failed[0]) if len(failed) else len(allowances)) - 1
-    dearest = cost[:, -1] if full_cost is None else full_cost[order]
+    dearest = cost[:, -1] if full_cost is None else full_cost
     kept, cheaper = 1.0, 0.0
     if last >= 0:
-        kept, cheaper = kept_and_saved(chosen[:, last], quality, cost, dearest)
+        kept, cheaper = kept_and_saved(chosen[:, last], quality, cost, dearest, weights)
     if cheaper <= 0:
-        saving = cost[rows[:, None], chosen].sum(0) < dearest.sum()
+        spent = (weights[:, None] * cost[rows[:, None], chosen]).sum(0)
+        saving = spent < (weights * dearest).sum()
         needed = prompts_needed(losses[:, saving], 1 / (1 + keep), delta) if saving.any() else None
-        return Promise(None, keep, confidence, len(rows), None, 1.0, 0.0, needed)
+        return Promise(None, keep, confidence, len(losses), None, 1.0, 0.0, needed)
     p_value = float(p_values[last])
-    return Promise(float(allowances[last]), keep, confidence, len(rows), p_value, kept, cheaper)
+    return Promise(float(allowances[last]), keep, confidence, len(losses), p_value, kept, cheaper)
 
 
 def kept_and_saved(
-    chosen: Ints, quality: Floats, cost: Floats, full_cost: Floats
+    chosen: Ints,
+    quality: Floats,
+    cost: Floats,
+    full_cost: Floats,
+    weights: Floats | None = None,
 ) -> tuple[float, float]:
-    """Return the shares of the full model's quality kept and of its cost saved by a choice [n]."""
+    """Return the shares of the full model's quality kept and of its cost saved by a choice [n].
+
+    weights: of the prompts [n]; `weights_of` makes copies of a prompt count as one.
+    """
     rows = np.arange(len(chosen))
-    best, dearest = float(quality[:, -1].sum()), float(full_cost.sum())
-    kept = float(quality[rows, chosen].sum()) / best if best > 0 else 1.0
-    saved = 1 - float(cost[rows, chosen].sum()) / dearest if dearest > 0 else 0.0
+    weights = np.ones(len(chosen)) if weights is None else weights
+
+    def total(values: Floats) -> float:
+        return float((weights * values).sum())
+
+    best, dearest = total(quality[:, -1]), total(full_cost)
+    kept = total(quality[rows, chosen]) / best if best > 0 else 1.0
+    saved = 1 - total(cost[rows, chosen]) / dearest if dearest > 0 else 0.0
     return kept, saved
+
+
+def numbered(groups: Ints) -> Ints:
+    """Return groups numbered from 0 in the order in which they come [n]."""
+    known: dict[int, int] = {}
+    return np.array([known.setdefault(g, len(known)) for g in groups.tolist()], np.int64)
+
+
+def weights_of(groups: Ints) -> Floats:
+    """Return weights that make every group count once, shared evenly by its members [n]."""
+    _, mine, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    weights: Floats = 1.0 / counts[mine]
+    return weights
+
+
+def means_by(values: Floats, groups: Ints) -> Floats:
+    """Return the mean of the values [n, G] over each group, numbered from 0: [groups, G]."""
+    counts = np.bincount(groups)
+    if len(counts) == len(values):
+        return values
+    order = np.argsort(groups, kind="stable")
+    starts = np.cumsum(counts) - counts
+    means: Floats = np.add.reduceat(values[order], starts, axis=0) / counts[:, None]
+    return means

@@ -11,7 +11,7 @@ import numpy as np
 
 from weightcut.errors import UsageError
 from weightcut.routing import curves
-from weightcut.routing.calibrate import choose, kept_and_saved
+from weightcut.routing.calibrate import choose, kept_and_saved, weights_of
 from weightcut.routing.cascade import first_signals
 from weightcut.routing.curves import Curve
 from weightcut.routing.embedding import Embedding
@@ -35,6 +35,8 @@ from weightcut.routing.table import SIGNALS, Table
 DEFAULT_POLICIES = ("blend", "boosted", "forest", "knn", "linear", "rules", "length")
 REFERENCES = ("random", "oracle", "always-cheapest", "always-full")
 PERCENTS = (50, 80, 95)
+_LEAST_LEARNT = LEAST // 2
+"""Different prompts without which a split has too little to learn from and to calibrate on."""
 
 
 def default_policies(table: Table) -> tuple[str, ...]:
@@ -91,17 +93,16 @@ def evaluate(
     check_promise(settings.keep, settings.confidence)
     for name in policies:
         check_policy(name)
-    check_rows(table.groups())
+    groups = table.groups()
+    check_rows(groups, table.warnings)
     count = training_count(settings.train, len(table))
-    groups, corpus = table.groups(), Corpus.of(table.prompts, settings.embedding)
+    splits = [parts(groups, count, settings.seed * 1_000 + n) for n in range(settings.splits)]
+    for train, test in splits:
+        _check_split(groups, train, test)
+    corpus = Corpus.of(table.prompts, settings.embedding)
     readings: dict[str, Readings] = {name: Readings() for name in (*policies, *REFERENCES)}
     tested = 0
-    for split in range(settings.splits):
-        train, test = parts(groups, count, settings.seed * 1_000 + split)
-        if not len(test):
-            raise UsageError(
-                "no prompt is left for the test", place="--train", cure="train on less"
-            )
+    for split, (train, test) in enumerate(splits):
         tested = len(test)
 
         def say(phrase: str, done: float, split: int = split) -> None:
@@ -110,6 +111,21 @@ def evaluate(
 
         _Split(table, corpus, groups, train, test, settings, split).run(policies, readings, say)
     return _summary(table, settings, policies, readings, count, tested)
+
+
+def _check_split(groups: Ints, train: Ints, test: Ints) -> None:
+    """Raise where a part has nothing, as where one text fills most of the rows."""
+    if not len(test):
+        raise UsageError("no prompt is left for the test", place="--train", cure="train on less")
+    different = len(np.unique(groups[train]))
+    if different < _LEAST_LEARNT:
+        most = int(np.bincount(groups).max())
+        raise UsageError(
+            f"only {different} different prompts fall into the part to learn from and to "
+            f"calibrate on: one text fills {most} of the {len(groups)} rows",
+            place="--train",
+            cure="keep one row of each prompt and variant, or measure more different prompts",
+        )
 
 
 @dataclass(frozen=True)
@@ -147,11 +163,11 @@ class _Split:
                 foresee(fitted, self.corpus.take(held_out), self.table.take(held_out)),
                 saved,
                 (settings.keep, settings.confidence, seed),
+                self.groups[held_out],
             )
             seen = foresee(fitted, test, table)
-            _note_promise(
-                readings[name], promise.allowance, seen, shares_of(fitted, saved), settings.keep
-            )
+            weights, shares = weights_of(self.groups[self.test]), shares_of(fitted, saved)
+            _note_promise(readings[name], promise.allowance, seen, shares, weights, settings.keep)
         quality, cost = table.quality, table.cost
         random = np.random.default_rng(seed).random(quality.shape)
         for name, predicted in (("random", random), ("oracle", quality)):
@@ -172,12 +188,17 @@ def _curve(seen: Foresight, shares: Floats, seed: int) -> Curve:
 
 
 def _note_promise(
-    readings: Readings, allowance: float | None, seen: Foresight, shares: Floats, keep: float
+    readings: Readings,
+    allowance: float | None,
+    seen: Foresight,
+    shares: Floats,
+    weights: Floats,
+    keep: float,
 ) -> None:
     kept, cheaper = 1.0, 0.0
     if allowance is not None:
         chosen = choose(seen.predicted, shares, np.array([allowance]))[:, 0]
-        kept, cheaper = kept_and_saved(chosen, seen.quality, seen.cost, seen.full_cost)
+        kept, cheaper = kept_and_saved(chosen, seen.quality, seen.cost, seen.full_cost, weights)
     readings.note("promise given", float(allowance is not None))
     readings.note("promise kept", kept)
     readings.note("promise saved", cheaper)

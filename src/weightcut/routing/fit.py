@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import NamedTuple
 
@@ -44,8 +44,9 @@ def fit_router(
     check_promise(keep, confidence)
     check_policy(policy)
     groups = table.groups()
-    check_rows(groups)
-    train, held_out = (table.take(rows) for rows in parts(groups, training_rows(len(table)), seed))
+    check_rows(groups, table.warnings)
+    learn, check = parts(groups, training_rows(len(table)), seed)
+    train, held_out = table.take(learn), table.take(check)
     progress(f"reading {len(train)} training prompts")
     training = Training(Corpus.of(train.prompts, embedding), train.quality, seed, train.signals)
     progress(f"fitting {policy}")
@@ -58,6 +59,7 @@ def fit_router(
         foresee(fitted, Corpus.of(held_out.prompts, embedding), held_out),
         saved,
         (keep, confidence, seed),
+        groups[check],
     )
     return Router(
         variants=table.variants,
@@ -111,10 +113,12 @@ def promise_of(
     held_out: Foresight,
     saved: Floats,
     terms: tuple[float, float, int],
+    groups: Ints,
 ) -> Promise:
     """Return what the policy can promise; terms: share to keep, confidence, seed.
 
-    learnt: of the training prompts, for the thresholds to try. held_out: of calibration prompts.
+    learnt: of the training prompts, for the thresholds to try. held_out: of calibration prompts;
+    groups: which of them are copies of one prompt, as `Table.groups`.
     """
     keep, confidence, seed = terms
     shares = shares_of(policy, saved)
@@ -128,6 +132,7 @@ def promise_of(
         confidence,
         seed,
         held_out.full_cost,
+        groups,
     )
 
 
@@ -161,13 +166,15 @@ def parts(groups: Ints, first: int, seed: int) -> tuple[Ints, Ints]:
     return order[:cut], order[cut:]
 
 
-def check_rows(groups: Ints) -> None:
-    """Raise where there are too few different prompts; groups: `Table.groups`."""
+def check_rows(groups: Ints, warnings: Sequence[str] = ()) -> None:
+    """Raise where there are too few different prompts; groups, warnings: of the table."""
     different = len(np.unique(groups))
     if different < LEAST:
+        few = f"{different} different prompts are too few to learn from and to calibrate on"
         raise UsageError(
-            f"{different} different prompts are too few to learn from and to calibrate on",
-            cure=f"measure at least {LEAST} prompts on every variant (hundreds promise more)",
+            "; ".join([few, *warnings]),
+            cure=f"measure at least {LEAST} prompts on every variant (hundreds promise more), or "
+            "leave a variant out (--only)",
         )
 
 

@@ -53,8 +53,9 @@ def offers(
     check_policy(policy)
     check_promise(keeps[0], confidence)
     groups = table.groups()
-    check_rows(groups)
-    train, held_out = (table.take(rows) for rows in parts(groups, training_rows(len(table)), seed))
+    check_rows(groups, table.warnings)
+    learn, check = parts(groups, training_rows(len(table)), seed)
+    train, held_out = table.take(learn), table.take(check)
     training = Training(Corpus.of(train.prompts), train.quality, seed, train.signals)
     fitted = fit_policy(policy, training)
     saved = saved_shares(table.costs)
@@ -63,7 +64,8 @@ def offers(
     shares = shares_of(fitted, saved)
     found = []
     for keep in keeps:
-        promise = promise_of(fitted, learnt, seen, saved, (keep, confidence, seed))
+        terms = (keep, confidence, seed)
+        promise = promise_of(fitted, learnt, seen, saved, terms, groups[check])
         lighter = 0.0
         if promise.allowance is not None:
             chosen = choose(seen.predicted, shares, np.array([promise.allowance]))[:, 0]

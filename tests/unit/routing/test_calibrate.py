@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -72,6 +74,38 @@ def test_the_promise_holds_on_new_prompts() -> None:
         cheaper.append(gain)
     assert np.mean(np.array(kept) >= 0.9) >= 0.95
     assert np.mean(cheaper) > 0.2
+
+
+def test_the_promise_holds_where_prompts_repeat() -> None:
+    """Each of 30 prompts has 40 copies: 30 draws, not 1,200."""
+    saved, allowances = np.array([0.9, 0.0]), np.linspace(-0.2, 1, 60)
+    new = _world(50_000, 12_345)
+
+    def held(seed: int, groups: np.ndarray | None) -> bool:
+        predicted, quality, cost = (np.repeat(part, 40, axis=0) for part in _world(30, seed))
+        promise = calibrate(
+            predicted, quality, cost, saved, allowances, 0.8, 0.9, seed, groups=groups
+        )
+        if promise.allowance is None:
+            return True
+        chosen = choose(new[0], saved, np.array([promise.allowance]))[:, 0]
+        return kept_and_saved(chosen, new[1], new[2], new[2][:, 1])[0] >= 0.8
+
+    copies = np.repeat(np.arange(30), 40)
+    assert np.mean([held(seed, copies) for seed in range(200)]) >= 0.95
+    assert np.mean([held(seed, None) for seed in range(200)]) < 0.9
+
+
+def test_a_prompt_counts_once_however_many_copies_it_has() -> None:
+    predicted, quality, cost = _world(400, 0)
+    saved, allowances = np.array([0.9, 0.0]), np.linspace(-0.2, 1, 60)
+    once = calibrate(predicted, quality, cost, saved, allowances, 0.8, 0.9, 0)
+    rows = np.repeat(np.arange(400), np.where(np.arange(400) < 5, 100, 1))
+    found = calibrate(
+        predicted[rows], quality[rows], cost[rows], saved, allowances, 0.8, 0.9, 0, groups=7 * rows
+    )
+    assert found == replace(once, kept=pytest.approx(once.kept), saved=pytest.approx(once.saved))
+    assert found.prompts == 400
 
 
 @pytest.mark.parametrize("n", [0, 1, 5])

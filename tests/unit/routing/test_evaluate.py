@@ -101,6 +101,14 @@ def test_a_senseless_training_part_is_refused(train: float) -> None:
         training_count(train, 100)
 
 
+def test_one_text_that_fills_the_table_is_named_as_the_reason() -> None:
+    made = table(200)
+    mostly = replace(made, prompts=(*made.prompts[:30], *("the same",) * 170))
+    for seed in range(3):
+        with pytest.raises(UsageError, match="one text fills 170 of the 200 rows"):
+            evaluate(mostly, Settings(train=0.8, splits=5, seed=seed), ("length",))
+
+
 def test_counts_and_shares() -> None:
     assert training_count(0.8, 1_000) == 800
     assert training_count(99, 100) == 99

@@ -160,6 +160,15 @@ def test_the_same_prompt_again_and_again_is_one_prompt() -> None:
     assert fit_router(replace(made, prompts=mostly), "linear").variants == ("v0", "v1")
 
 
+def test_copies_of_a_prompt_promise_no_more_than_one_of_it() -> None:
+    made = table(40)
+    rows = np.repeat(np.arange(40), 25)
+    good = replace(made.take(rows), quality=np.ones((1_000, 2)))
+    found = fit_router(good, "length")
+    assert found.promise["prompts"] <= 20
+    assert found.allowance is None
+
+
 def test_equal_costs_are_named_as_the_reason() -> None:
     made = table(40)
     found = fit_router(replace(made, cost=np.ones_like(made.cost)), "linear")
