@@ -219,12 +219,12 @@ def _outcomes(source: Path, quality: str | None, only: list[str] | None, full: s
     from weightcut.routing.table import build_table, read_table
 
     if not source.is_dir():
-        return read_table(source, quality or "quality").narrowed(only or (), full)
+        return read_table(source, quality or "quality", only or (), full)
     rows, baseline, notes = _run_outcomes(source, quality)
-    found = build_table(((f"row {n}", row) for n, row in enumerate(rows, 1)), str(source))
-    found = replace(found, warnings=(*notes, *found.warnings))
-    known = baseline if baseline in found.variants else None
-    return found.narrowed(only or (), full or known)
+    known = baseline if any(row["variant"] == baseline for row in rows) else None
+    numbered = ((f"row {n}", row) for n, row in enumerate(rows, 1))
+    found = build_table(numbered, str(source), only=only or (), full=full or known)
+    return replace(found, warnings=(*notes, *found.warnings))
 
 
 def _embedding(folder: Path | None) -> Embedding | None:

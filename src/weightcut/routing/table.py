@@ -33,6 +33,8 @@ _FORM = "a table has the columns " + ", ".join(COLUMNS) + ", one row a prompt an
 _MISSING = ("", "nan", "none", "null", "na")
 _TRUTH = {"true": 1.0, "false": 0.0}
 _NOT_WORD = re.compile(r"\W+")
+_Cell = tuple[float, float, dict[str, float]]
+"""Quality, cost and signals of one answer."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,7 @@ class Table:
 
         Variants that cost more than `full` on average are left out: nothing is saved by them.
         """
-        for name in (*only, *([full] if full else [])):
-            if name not in self.variants:
-                raise UsageError(f"unknown variant {name!r}; {nearest(name, self.variants)}")
+        _check_names(self.variants, only, full)
         most = self.costs[self.variants.index(full)] if full else np.inf
         kept = [
             v
@@ -121,24 +121,33 @@ class Table:
         return np.array([known.setdefault(text, len(known)) for text in texts], np.int64)
 
 
-def read_table(path: Path, quality: str = "quality") -> Table:
+def read_table(
+    path: Path, quality: str = "quality", only: Sequence[str] = (), full: str | None = None
+) -> Table:
     """Read an outcome table; what is wrong with it is said with the row and the cure.
 
-    quality: the column that is taken for the quality.
+    quality: the column that is taken for the quality. only, full: as `Table.narrowed`.
     """
     if not path.is_file():
         raise UsageError("no such file", place=str(path), cure="name an outcome table")
     try:
-        return build_table(_rows(path, quality), str(path), quality)
+        return build_table(_rows(path, quality), str(path), quality, only, full)
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise BrokenInput(f"cannot be read ({error})", place=str(path), cure=_FORM) from error
 
 
 def build_table(
-    rows: Iterable[tuple[str, Mapping[str, Any]]], place: str, quality_column: str = "quality"
+    rows: Iterable[tuple[str, Mapping[str, Any]]],
+    place: str,
+    quality_column: str = "quality",
+    only: Sequence[str] = (),
+    full: str | None = None,
 ) -> Table:
-    """Return the table of rows in long form, each with the words for where it stands."""
-    cells: dict[str, dict[str, tuple[float, float, dict[str, float]]]] = {}
+    """Return the table of rows in long form, each with the words for where it stands.
+
+    only, full: as `Table.narrowed`; a prompt needs no values of variants that they leave out.
+    """
+    cells: dict[str, dict[str, _Cell]] = {}
     prompts: dict[str, str] = {}
     broken = 0
     for where, row in rows:
@@ -169,16 +178,51 @@ def build_table(
             )
         signals = {k: _number(row, k, place, where) for k in SIGNALS if k in row}
         mine[variant] = (quality, cost, signals)
-    return _assemble(cells, prompts, broken, place)
+    seen = sorted({variant for mine in cells.values() for variant in mine})
+    if len(seen) < 2 or not (only or full):
+        return _assemble(cells, prompts, seen, broken, place)
+    _check_names(seen, only, full)
+    kept = _narrowed(cells, seen, only, full)
+    found = _assemble(cells, prompts, kept, broken, place)
+    notes = [
+        f"{name} was left out: it costs more than {full}"
+        for name in seen
+        if name not in kept and (not only or name in only)
+    ]
+    left = replace(found, warnings=(*found.warnings, *notes))
+    return left.narrowed([name for name in only if name in kept], full)
+
+
+def _check_names(variants: Sequence[str], only: Sequence[str], full: str | None) -> None:
+    for name in (*only, *([full] if full else [])):
+        if name not in variants:
+            raise UsageError(f"unknown variant {name!r}; {nearest(name, variants)}")
+
+
+def _narrowed(
+    cells: Mapping[str, Mapping[str, _Cell]],
+    seen: Sequence[str],
+    only: Sequence[str],
+    full: str | None,
+) -> list[str]:
+    """Return the variants that will be left, where they are two; costs on the prompts in common."""
+    wanted = [name for name in seen if not only or name in only or name == full]
+    kept = [name for name in wanted if full is None or not _dearer(cells, name, full)]
+    return next((names for names in (kept, wanted) if len(names) > 1), list(seen))
+
+
+def _dearer(cells: Mapping[str, Mapping[str, _Cell]], name: str, full: str) -> bool:
+    both = [mine for mine in cells.values() if name in mine and full in mine]
+    return sum(mine[name][1] - mine[full][1] for mine in both) > 0
 
 
 def _assemble(
-    cells: Mapping[str, Mapping[str, tuple[float, float, dict[str, float]]]],
+    cells: Mapping[str, Mapping[str, _Cell]],
     prompts: Mapping[str, str],
+    seen: Sequence[str],
     broken: int,
     place: str,
 ) -> Table:
-    seen = sorted({variant for mine in cells.values() for variant in mine})
     if len(seen) < 2:
         raise BrokenInput(
             f"routing needs two variants, the table has {', '.join(seen) or 'none'}",
@@ -187,12 +231,15 @@ def _assemble(
         )
     if len(seen) > MOST_VARIANTS:
         raise BrokenInput(f"{len(seen)} variants, more than {MOST_VARIANTS}", place=place)
-    whole = [name for name, mine in cells.items() if len(mine) == len(seen)]
+    whole = [name for name, mine in cells.items() if all(v in mine for v in seen)]
+    counts = {v: sum(v in mine for mine in cells.values()) for v in seen}
+    sparse = min(seen, key=counts.__getitem__)
+    has = f"{sparse} has the fewest, {counts[sparse]} of {len(cells)}"
     if not whole:
         raise BrokenInput(
-            f"no prompt has a quality and a cost for each of {', '.join(seen)}",
+            f"no prompt has a quality and a cost for each of {', '.join(seen)} ({has})",
             place=place,
-            cure="measure the same prompts on every variant",
+            cure="measure the same prompts on every variant, or leave one out (--only)",
         )
     values = np.array([[cells[name][v][:2] for v in seen] for name in whole], np.float64)
     mean_cost, mean_quality = values[:, :, 1].mean(0), values[:, :, 0].mean(0)
@@ -207,7 +254,7 @@ def _assemble(
         warnings.append(f"{broken} rows without a quality or a cost were left out")
     if len(whole) < len(cells):
         left = len(cells) - len(whole)
-        warnings.append(f"{left} of {len(cells)} prompts lack a variant and were left out")
+        warnings.append(f"{left} of {len(cells)} prompts lack a variant and were left out ({has})")
     return Table(
         tuple(whole),
         tuple(prompts[name] for name in whole),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.outcomes import rows, table
 
 from weightcut.errors import BrokenInput, UsageError, WeightcutError
+from weightcut.routing.fit import fit_router
 from weightcut.routing.table import build_table, read_table, write_table
 
 HEAD = "prompt_id,prompt,variant,quality,cost\n"
@@ -117,6 +118,28 @@ def test_prompts_of_the_same_words_are_one_group() -> None:
 
     made = replace(table(4), prompts=("What is it?", "what  IS it", "What is not?", "???"))
     assert made.groups().tolist() == [0, 0, 1, 2]
+
+
+def test_a_sparse_variant_costs_no_prompts_once_it_is_left_out(tmp_path: Path) -> None:
+    few = {f"p{n}" for n in range(10)}
+    made = [row for row in rows(1_000, 3) if row["variant"] != "v2" or row["prompt_id"] in few]
+    path = write_table(made, tmp_path / "t.jsonl")
+    all_of_them = read_table(path)
+    assert len(all_of_them) == 10
+    assert any("v2 has the fewest, 10 of 1000" in line for line in all_of_them.warnings)
+    with pytest.raises(UsageError, match=r"10 different prompts are too few.*v2 has the fewest"):
+        fit_router(all_of_them, "length")
+    for only, full in ((["v0", "v1"], None), ([], "v1"), (["v0"], "v1")):
+        found = read_table(path, only=only, full=full)
+        assert (len(found), found.variants) == (1_000, ("v0", "v1"))
+    assert "v2 was left out: it costs more than v1" in read_table(path, full="v1").warnings
+    with pytest.raises(UsageError, match="only v0 is left"):
+        read_table(path, only=["v0"])
+    with pytest.raises(UsageError, match="unknown variant 'v9'"):
+        read_table(path, only=["v9"])
+    apart = [row for row in made if row["variant"] == "v2" or row["prompt_id"] not in few]
+    with pytest.raises(BrokenInput, match="v2 has the fewest, 10 of 1000"):
+        read_table(write_table(apart, tmp_path / "apart.jsonl"))
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
