@@ -92,7 +92,9 @@ class Router:
 
     def scores(self, prompt: str) -> dict[str, float]:
         """Return "will this variant do?" for every variant, each from 0 to 1."""
-        quality = self.policy.predict(prompt)
+        return self._scores(self.policy.predict(prompt))
+
+    def _scores(self, quality: Floats) -> dict[str, float]:
         full = float(quality[-1])
         return {
             name: 0.5 + 0.5 * (float(value) - full)
@@ -109,14 +111,19 @@ class Router:
 
     def decide(self, prompt: str) -> Decision:
         """Return the variant that exceeds its threshold most clearly, the full one if none does."""
-        scores = self.scores(prompt)
+        quality = self.policy.predict(prompt)
+        scores = self._scores(quality)
         if self.allowance is None:
             why = "nothing can be promised of the other variants"
             return Decision(self.full, scores, why)
         if self.cascades:
             return Decision(self.variants[0], scores, "it answers first; its answer then decides")
         thresholds = self.thresholds
-        margins = {name: scores[name] - thresholds[name] for name in self.variants[:-1]}
+        # As `choose` calculates them, rounding included: it calibrated what a tie does.
+        margins = {
+            name: self.allowance * share - (float(quality[-1]) - float(value))
+            for name, share, value in zip(self.variants[:-1], self._saved(), quality, strict=False)
+        }
         best = max(margins, key=margins.__getitem__, default=self.full)
         if best != self.full and margins[best] >= 0:
             why = f"score {scores[best]:.3f} reaches the threshold {thresholds[best]:.3f}"

@@ -11,7 +11,7 @@ from tests.outcomes import table
 
 from weightcut.errors import BrokenInput, UsageError
 from weightcut.records import digest
-from weightcut.routing.calibrate import choose
+from weightcut.routing.calibrate import break_even, choose
 from weightcut.routing.encoder import Corpus
 from weightcut.routing.files import FACTS, WEIGHTS, write_router
 from weightcut.routing.fit import (
@@ -48,12 +48,18 @@ def test_it_sends_short_prompts_to_lighter_variants(router: Router) -> None:
     assert "threshold" in easy.reason
 
 
-def test_decisions_are_those_that_were_calibrated(router: Router) -> None:
+@pytest.mark.parametrize("policy", ["linear", "rules"])
+def test_decisions_are_those_that_were_calibrated(policy: str) -> None:
+    """At the exact break-even prices, too, where a whole step of prompts goes one way or other."""
+    router = fit_router(table(600, 3), policy, keep=0.8, confidence=0.9)
     prompts = table(60, 3, seed=8).prompts
     predicted = np.array([router.policy.predict(p) for p in prompts])
     saved = saved_shares(np.array(router.costs))
-    chosen = choose(predicted, saved, np.array([router.allowance]))[:, 0]
-    assert [router.decide(p).variant for p in prompts] == [router.variants[v] for v in chosen]
+    prices = np.unique(break_even(predicted, saved))
+    for allowance in (router.allowance, *prices[:: max(1, len(prices) // 60)]):
+        chosen = choose(predicted, saved, np.array([allowance]))[:, 0]
+        at = router.with_allowance(float(allowance), {})
+        assert [at.decide(p).variant for p in prompts] == [router.variants[v] for v in chosen]
 
 
 def test_a_stored_router_decides_alike(router: Router, folder: Path) -> None:

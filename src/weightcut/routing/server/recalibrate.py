@@ -67,10 +67,10 @@ def propose(
     predicted = 2 * (scores - 0.5)
     costs = np.array(router.costs)
     saved = 1 - costs / costs[-1] if costs[-1] > 0 else np.zeros(len(costs))
-    # The scores come from the policy alone, so that a grid from them knows no outcome.
-    promise = calibrate(
-        predicted, quality, cost, saved, grid(predicted, saved), keep, confidence, seed
-    )
+    # The scores come from the policy alone, so that a grid from them knows no outcome. They are
+    # rounded: a little below each tie it makes no difference.
+    allowances = grid(predicted, saved) - 1e-9
+    promise = calibrate(predicted, quality, cost, saved, allowances, keep, confidence, seed)
     changed = router.with_allowance(promise.allowance, {})
     return Proposal(
         allowance=promise.allowance,
