@@ -38,8 +38,9 @@ class Call:
 
     @property
     def size(self) -> int:
-        """Characters of the whole prompt."""
-        return len(self.prompt) + sum(len(m["content"]) for m in self.messages)
+        """Bytes of the whole prompt, the beginning of its answer included."""
+        said = (self.prompt, self.sofar, *(message["content"] for message in self.messages))
+        return sum(len(text.encode()) for text in said)
 
 
 class TokenLogprob(NamedTuple):

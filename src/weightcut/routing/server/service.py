@@ -143,14 +143,14 @@ class Service:
         Counted by the variant's own tokenizer where it is here, else estimated from the bytes.
         """
         limit = self.config.limits.prompt_tokens
-        count = None
-        if call.size <= limit * 64:
+        count, size = None, call.size
+        if size <= limit * 64:
             try:
                 count = await self.pool.variants[variant][0].upstream.prompt_tokens(call)
             except CallRefused as error:
                 raise Problem(400, str(error), code="refused_by_upstream") from error
         if count is None:
-            count = math.ceil(call.size / _BYTES_PER_TOKEN)
+            count = math.ceil(size / _BYTES_PER_TOKEN)
         if count > limit:
             raise Problem(
                 400,

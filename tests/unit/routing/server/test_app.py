@@ -122,6 +122,18 @@ BAD: list[tuple[str, Any, str | None]] = [
     ("/v1/chat/completions", chat("\ud800"), None),
     ("/v1/chat/completions", chat("  "), "messages"),
     ("/v1/chat/completions", chat("word " * 51), "messages"),
+    ("/v1/chat/completions", chat("\u00e9" * 2000), "messages"),
+    (
+        "/v1/chat/completions",
+        {
+            "messages": [
+                {"role": "user", "content": "hi"},
+                {"role": "assistant", "content": "x" * 4000},
+            ],
+            "continue_final_message": True,
+        },
+        "messages",
+    ),
     ("/v1/chat/completions", chat("hi", continue_final_message=True), "messages"),
     ("/v1/completions", {"prompt": []}, "prompt"),
     ("/v1/completions", {"prompt": [1, 2]}, None),

@@ -26,7 +26,7 @@ _REST_S = 5.0
 _ALIVE_S = 5.0
 """Seconds of waiting after which it is told whether the engine does anything at all."""
 _LONG = 16_384
-"""Characters beyond which a prompt is tokenized in a thread."""
+"""Bytes beyond which a prompt is tokenized in a thread."""
 
 
 class Rendered(NamedTuple):
