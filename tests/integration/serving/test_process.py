@@ -147,6 +147,26 @@ def test_slow_clients_are_hung_up_on(server: ServerProcess, data: bytes) -> None
     assert httpx.get(server.url + "/healthz").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("head", "late", "status"),
+    [
+        (b"POST /generate HTTP/1.1\r\nHost: evil\r\nContent-Length: 4\r\n\r\n", b"{}{}", b"403"),
+        (b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"\r\n", b"200"),
+    ],
+    ids=["the body of a refused request", "an empty line"],
+)
+def test_late_bytes_do_not_keep_a_connection_open(
+    server: ServerProcess, head: bytes, late: bytes, status: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), 5) as connection:
+        connection.sendall(head)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 " + status)
+        with suppress(ConnectionError):
+            connection.sendall(late)
+            while connection.recv(65536):
+                pass
+
+
 def test_a_client_that_does_not_read_its_stream_frees_its_slot(server: ServerProcess) -> None:
     body = json.dumps(chat("hi", model="flood", stream=True, max_tokens=2000)).encode()
     head = (

@@ -154,10 +154,8 @@ def _too_large(limit: int) -> Problem:
 
 
 async def refuse(problem: Problem, send: Send) -> None:
-    """Answer with a problem, and close the connection where its body was not read."""
-    headers = {"content-type": "application/json"} | problem.headers()
-    if problem.status in (408, 413):
-        headers["connection"] = "close"
+    """Answer with a problem, and close the connection: the request's body was not read."""
+    headers = {"content-type": "application/json", "connection": "close"} | problem.headers()
     body = encode(problem.body())
     headers["content-length"] = str(len(body))
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]

@@ -36,6 +36,9 @@ def guarded(head_s: float, write_s: float) -> type[asyncio.Protocol]:
             super().data_received(data)
             if self._timer is not None and self._bytes > _HEAD_BYTES:
                 self.send_400_response("The head of the request is too large.")
+            elif self._timer is None and (self.cycle is None or self.cycle.response_complete):
+                # Bytes that begin no request, which have ended uvicorn's keep-alive time-out.
+                self._arm()
 
         def on_message_begin(self) -> None:
             super().on_message_begin()

@@ -44,6 +44,12 @@ def test_a_page_that_reaches_us_by_another_name_is_refused() -> None:
     assert answer.status_code == 200
 
 
+def test_what_is_refused_before_its_body_ends_the_connection() -> None:
+    served = Served(config())
+    answer = post(served, "/generate", {"prompt": "x"}, headers={"host": "evil.example"})
+    assert answer.headers["connection"] == "close"
+
+
 def test_a_body_over_the_limit_is_refused() -> None:
     served = Served(config(limits={"body_bytes": 100}))
     answer = post(served, "/v1/chat/completions", chat("x" * 200))
