@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
@@ -189,6 +190,36 @@ def test_an_engine_without_a_batch_answers_one_after_the_other(tmp_path: Path) -
             assert chunks[-1].finish == "stop"
         with pytest.raises(CallRefused, match="log-probabilities"):
             await collect(upstream, Call(id="l", messages=messages, logprobs=0))
+
+    using(found, ask)
+
+
+def test_an_engine_without_a_batch_that_hangs_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that its time to the first token runs out, and another variant answers."""
+    monkeypatch.setattr("weightcut.routing.server.upstreams.engine._ALIVE_S", 0.05)
+    ScriptedModel().save(tmp_path)
+    settings = {"kind": "engine", "artifact": str(tmp_path), "engine": "scripted"}
+    found = make_upstreams(parse_config({"variants": {"light": settings}}, "test"))["light"][0]
+    assert isinstance(found, LocalEngine)
+
+    async def ask(upstream: LocalEngine) -> None:
+        assert upstream._process is not None
+        pid = upstream._process.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            stream = upstream.stream(Call(id="a", prompt="add"))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(stream), 0.5)
+            # While it computes, it is waited for.
+            works = itertools.count(1)
+            monkeypatch.setattr(upstream._process, "worked", lambda: float(next(works)))
+            stream = upstream.stream(Call(id="b", prompt="add"))
+            assert await asyncio.wait_for(anext(stream), 5) == Chunk()
+            await stream.aclose()
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     using(found, ask)
 

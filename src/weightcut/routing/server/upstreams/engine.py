@@ -25,6 +25,8 @@ _REST_S = 5.0
 """Seconds between tries to open an engine that does not start."""
 _ALIVE_S = 5.0
 """Seconds of waiting after which it is told whether the engine does anything at all."""
+_BUSY = 0.01
+"""Share of a core that an engine which computes has at least."""
 _LONG = 16_384
 """Bytes beyond which a prompt is tokenized in a thread."""
 
@@ -158,16 +160,19 @@ class LocalEngine:
     ) -> AsyncGenerator[Chunk]:
         assert self._tokenizer is not None
         text = TextStream(self._tokenizer.decode, call.stop)
+        batches = process.ready["batches"]
         made = 0
         while True:
-            steps = process.steps
+            steps, worked = process.steps, None if batches else process.worked()
             try:
                 async with asyncio.timeout(_ALIVE_S):
                     progress = await inbox.get()
             except TimeoutError:
-                if process.steps > steps or not process.ready["batches"]:
-                    # Others are being answered: this one waits for its turn, nobody is stuck. An
-                    # engine that answers one by one says nothing before an answer is whole.
+                # An engine that answers one by one says nothing before an answer is whole; what
+                # tells it from one that hangs is that it computes.
+                computes = worked is not None and process.worked() > worked + _BUSY * _ALIVE_S
+                if process.steps > steps or computes:
+                    # Others are being answered: this one waits for its turn, nobody is stuck.
                     yield Chunk()
                 continue
             if isinstance(progress, Refused):

@@ -9,6 +9,8 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from typing import Any
 
+import psutil
+
 from weightcut.engines.engine import Progress
 from weightcut.errors import BrokenInput
 from weightcut.records import Request
@@ -76,6 +78,15 @@ class EngineProcess:
     def pid(self) -> int:
         """The process's number."""
         return self._process.pid
+
+    def worked(self) -> float:
+        """Return the CPU seconds that the process and its children have used, 0 once it ended."""
+        try:
+            process = psutil.Process(self.pid)
+            times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+        except psutil.Error:
+            return 0.0
+        return sum(one.user + one.system for one in times)
 
     def submit(self, request: Request, deliver: Deliver) -> None:
         """Hand over a request."""
