@@ -36,8 +36,14 @@ class Trail:
 
     @property
     def variant(self) -> str | None:
-        """The variant of the last try."""
-        return self.attempts[-1].variant if self.attempts else None
+        """The variant that answered last, or while none has, that of the last try."""
+        answered = [attempt for attempt in self.attempts if attempt.outcome == "ok"]
+        found = answered or self.attempts
+        return found[-1].variant if found else None
+
+
+_REFUSED = ("too_long", "refused")
+"""Outcomes that are the request's own."""
 
 
 class _Skipped(Exception):
@@ -51,16 +57,26 @@ class Dispatcher:
         self._pool, self._timeouts, self._retries = pool, timeouts, retries
         self._random = random.Random()  # noqa: S311 - jitter, no secret
 
+    def deadline(self) -> float:
+        """Return when an answer that is asked for now must be there, by the loop's clock."""
+        return asyncio.get_running_loop().time() + self._timeouts.total_s
+
     async def stream(
-        self, call: Call, order: Sequence[str], trail: Trail, *, hold: bool
+        self,
+        call: Call,
+        order: Sequence[str],
+        trail: Trail,
+        *,
+        hold: bool,
+        deadline: float | None = None,
     ) -> AsyncGenerator[Chunk]:
         """Yield the answer in pieces.
 
         hold: give nothing on before an answer is whole, so that a failed one can be dropped. Else
-        an answer that breaks off is continued by the next upstream that can. Problem: nobody could.
+        an answer that breaks off is continued by the next upstream that can. deadline: where it has
+        begun before. Problem: nobody could.
         """
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + self._timeouts.total_s
+        deadline = self.deadline() if deadline is None else deadline
         rest, refusal = call, None
         before = len(trail.attempts)
         for endpoint in self._candidates(order, trail):

@@ -88,12 +88,14 @@ class Ledger:
 
 def reason(choice: Choice) -> str:
     """Return why this variant answered, in one line."""
-    said = choice.plan.reason
+    said, variant = choice.plan.reason, choice.variant
+    failed = [a for a in choice.answer.trail.attempts if a.outcome != "ok"]
+    why = ", ".join(dict.fromkeys(f"{a.upstream}: {a.outcome}" for a in failed))
     if choice.answer.escalated:
         said += f"; answers of {', '.join(choice.answer.escalated)} were not good enough"
-    elif choice.variant != choice.plan.decided:
-        failed = [a for a in choice.answer.trail.attempts if a.outcome != "ok"]
-        why = ", ".join(dict.fromkeys(f"{a.upstream}: {a.outcome}" for a in failed))
+        if variant in choice.answer.escalated:
+            said += f", but there was no better one ({why or 'no upstream is healthy'})"
+    elif variant != choice.plan.decided:
         said += f"; fell back from {choice.plan.decided} ({why})"
     return said
 

@@ -177,21 +177,35 @@ class Service:
             await source.aclose()
 
     async def _cascade(self, plan: Plan, answer: Answer) -> list[Chunk]:
-        """Ask the chosen variant, and the full one where the router rejects what it says."""
-        call = replace(answer.call, wants_mean=True)
-        for order in (plan.order, self._order(self.full)):
-            source = self.dispatcher.stream(call, order, answer.trail, hold=True)
-            chunks = [chunk async for chunk in source]
-            draft = Answer(call, answer.trail)
-            for chunk in chunks:
-                draft.take(chunk)
-            self._charge(answer, draft.prompt_tokens, draft.completion_tokens)
-            given_by = answer.trail.variant or order[0]
-            if given_by == self.full or await self._accepted(draft, given_by):
-                break
-            if given_by not in answer.escalated:
-                answer.escalated.append(given_by)
+        """Ask the chosen variant, and the full one where the router rejects what it says.
+
+        Where the full one fails, the rejected answer is better than none.
+        """
+        deadline = self.dispatcher.deadline()
+        chunks, draft = await self._whole(plan.order, answer, deadline)
+        given_by = answer.trail.variant or plan.decided
+        failed = any(attempt.variant == self.full for attempt in answer.trail.attempts)
+        if failed or await self._accepted(draft, given_by):
+            return chunks
+        answer.escalated.append(given_by)
+        try:
+            chunks, _ = await self._whole((self.full,), answer, deadline)
+        except Problem:
+            return chunks
         return chunks
+
+    async def _whole(
+        self, order: Sequence[str], answer: Answer, deadline: float
+    ) -> tuple[list[Chunk], Answer]:
+        """Return one answer, in pieces and as one, and charge it to the choice."""
+        call = replace(answer.call, wants_mean=True)
+        source = self.dispatcher.stream(call, order, answer.trail, hold=True, deadline=deadline)
+        chunks = [chunk async for chunk in source]
+        draft = Answer(call, answer.trail)
+        for chunk in chunks:
+            draft.take(chunk)
+        self._charge(answer, draft.prompt_tokens, draft.completion_tokens)
+        return chunks, draft
 
     async def _accepted(self, draft: Answer, variant: str) -> bool:
         assert self.router is not None

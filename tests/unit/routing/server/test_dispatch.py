@@ -228,6 +228,28 @@ def test_a_cascade_escalates_answers_that_its_judge_rejects(stream: bool) -> Non
         assert ("four" in answer.text) == (variant == "full")
 
 
+@pytest.mark.parametrize("then", ["error", "hang", "refuse"])
+def test_a_rejected_draft_is_the_answer_where_the_full_model_fails(then: str) -> None:
+    made = router()
+    cascading = Cascading(made.variants, made.costs, made.qualities, made.policy, 0.1)
+    settings = variants({"logprob": -2.0}, {"then": then})
+    timeouts = {"total_s": 0.2}
+    served = Served(config(variants=settings, timeouts=timeouts), made=cascading)
+    found = told(post(served, "/v1/chat/completions", chat("short")))
+    assert (found["variant"], found["cost"]) == ("light", 1.0)
+    assert found["escalated"] == ["light"]
+    assert "answers of light were not good enough, but there was no better one" in found["reason"]
+    assert len(served.upstream("light").calls) == 1
+
+
+def test_both_passes_of_a_cascade_share_one_deadline() -> None:
+    made = router()
+    cascading = Cascading(made.variants, made.costs, made.qualities, made.policy, 0.1)
+    settings = variants({"logprob": -2.0, "first_token_s": 0.3}, {"first_token_s": 0.3})
+    served = Served(config(variants=settings, timeouts={"total_s": 0.5}), made=cascading)
+    assert told(post(served, "/v1/chat/completions", chat("short")))["variant"] == "light"
+
+
 def test_a_cascade_does_not_ask_the_full_model_twice_when_the_light_one_fails() -> None:
     made = router()
     cascading = Cascading(made.variants, made.costs, made.qualities, made.policy, 0.1)
