@@ -108,7 +108,7 @@ class Dispatcher:
                 if rest.max_tokens <= 0:
                     yield Chunk(finish="length")
                     return
-        raise _failure(refusal, trail)
+        raise _failure(refusal, order, trail)
 
     def _candidates(self, order: Sequence[str], trail: Trail) -> Iterator[Endpoint]:
         """Yield what may be tried next; an upstream that refused a call is not asked again."""
@@ -117,7 +117,7 @@ class Dispatcher:
             for variant in order:
                 for endpoint in self._pool.by_load(variant):
                     refused = any(
-                        a.upstream == endpoint.name and a.outcome in ("too_long", "refused")
+                        a.upstream == endpoint.name and a.outcome in _REFUSED
                         for a in trail.attempts
                     )
                     if not refused and endpoint.breaker.state(clock()) != "open":
@@ -236,11 +236,15 @@ def _late() -> Problem:
     return Problem(504, "the answer was not there in time", code="timeout", retry_after=5)
 
 
-def _failure(refusal: Exception | None, trail: Trail) -> Problem:
-    """Return what the client is told when no upstream has answered."""
-    if isinstance(refusal, PromptTooLong):
-        return Problem(400, str(refusal), code="context_length_exceeded", param="messages")
-    if refusal is not None:
+def _failure(refusal: Exception | None, order: Sequence[str], trail: Trail) -> Problem:
+    """Return what the client is told when no upstream has answered.
+
+    The request is at fault only where every variant has refused it; else one may answer later.
+    """
+    asked = {attempt.variant for attempt in trail.attempts}
+    if asked >= set(order) and all(a.outcome in _REFUSED for a in trail.attempts):
+        if isinstance(refusal, PromptTooLong):
+            return Problem(400, str(refusal), code="context_length_exceeded", param="messages")
         return Problem(400, str(refusal), code="refused_by_upstream")
     said = ", ".join(f"{a.upstream}: {a.outcome}" for a in trail.attempts)
     message = f"no upstream could answer ({said})" if said else "no upstream is healthy"

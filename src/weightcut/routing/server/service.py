@@ -133,9 +133,15 @@ class Service:
         return Plan(order, "router", decision.reason, decision.scores, cascade)
 
     def _order(self, first: str) -> tuple[str, ...]:
-        """Return the variant, then the full one, then the others, the dearest first."""
-        rest = [name for name in reversed(self.variants) if name != first]
-        return (first, *rest)
+        """Return the variant, then the full one, then the others, the best first.
+
+        The best by the router's measured qualities; those that it does not know are the last.
+        """
+        known: dict[str, float] = {}
+        if self.router is not None:
+            known = dict(zip(self.router.variants, self.router.qualities, strict=True))
+        best = sorted(self.variants, key=lambda name: known.get(name, -1.0))[::-1]
+        return tuple(dict.fromkeys((first, self.full, *best)))
 
     async def check_length(self, call: Call, variant: str) -> None:
         """Raise a Problem 400 for a prompt of too many tokens.

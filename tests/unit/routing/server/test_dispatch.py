@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -47,6 +49,16 @@ def test_a_failing_full_variant_is_replaced_by_the_best_healthy_one() -> None:
     served = Served(config(variants=three))
     found = told(post(served, "/v1/chat/completions", chat(HARD)))
     assert (found["chosen"], found["variant"]) == ("full", "medium")
+
+
+def test_the_best_by_measured_quality_comes_before_the_dearest() -> None:
+    names = ("small", "medium", "full")
+    three: dict[str, Any] = {name: {"kind": "scripted"} for name in names}
+    three["full"]["then"] = "error"
+    made = replace(router(names), qualities=(0.7, 0.4, 0.8))
+    served = Served(config(variants=three), made=made)
+    found = told(post(served, "/v1/chat/completions", chat(HARD)))
+    assert (found["chosen"], found["variant"]) == ("full", "small")
 
 
 def test_a_passing_failure_is_retried_and_a_variant_asked_by_name_is_not_replaced() -> None:
@@ -145,6 +157,23 @@ def test_a_refusal_is_the_clients_and_is_not_retried() -> None:
     answer = post(served, "/v1/chat/completions", chat("short"))
     assert answer.status_code == 400
     assert len(served.upstream("light").calls) == len(served.upstream("full").calls) == 1
+
+
+@pytest.mark.parametrize("then", ["error", "overloaded"])
+def test_a_request_is_at_fault_only_where_every_variant_refuses_it(then: str) -> None:
+    served = Served(config(variants=variants({"then": "refuse"}, {"then": then})))
+    answer = post(served, "/v1/chat/completions", chat("short"))
+    assert answer.status_code == 503
+    assert "retry-after" in answer.headers
+    refusing = variants({"then": "refuse"}, {"then": "error"})
+    open_ = Served(config(variants=refusing, breaker={"minimum": 1, "open_s": 60}))
+
+    async def send(client: httpx.AsyncClient) -> None:
+        for _ in range(2):
+            answer = await client.post("/v1/chat/completions", json=chat("short"))
+            assert answer.status_code == 503
+
+    talk(open_, send)
 
 
 def test_a_prompt_longer_than_a_context_goes_where_there_is_room() -> None:
