@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from weightcut.errors import nearest
+from weightcut.errors import UsageError, nearest
 from weightcut.routing.router import Decision, Router
 from weightcut.routing.server.admission import Admission
 from weightcut.routing.server.calls import Call, Chunk, Finish, TokenLogprob
@@ -233,10 +233,23 @@ class Service:
 def _prices(
     router: Router | None, variants: Sequence[str], config: ServeConfig
 ) -> dict[str, Price]:
-    """Return each variant's price: the configured one, else the router's mean cost."""
-    known = dict(zip(router.variants, router.costs, strict=True)) if router else {}
-    found = {name: Price(request=known[name]) for name in variants if name in known}
-    return found | {name: price for name, price in config.prices.items() if name in variants}
+    """Return each variant's price: the configured ones, or else the router's mean costs.
+
+    UsageError for some of both, whose units differ.
+    """
+    measured = zip(router.variants, router.costs, strict=True) if router else ()
+    known = {name: cost for name, cost in measured if name in variants}
+    for name in config.prices:
+        if name not in variants:
+            raise UsageError(f"unknown variant {name!r}; {nearest(name, variants)}", place="prices")
+    lacking = [name for name in known if name not in config.prices]
+    if config.prices and lacking:
+        raise UsageError(
+            f"there is no price for {', '.join(lacking)}",
+            place="prices",
+            cure="give every variant of the router a price, or none: its own costs have their unit",
+        )
+    return dict(config.prices) or {name: Price(request=cost) for name, cost in known.items()}
 
 
 def per_choice(call: Call, choices: int) -> list[Call]:

@@ -36,7 +36,7 @@ def test_every_answer_says_who_gave_it_why_and_at_what_cost() -> None:
 
 
 def test_prices_by_tokens_take_the_place_of_the_routers_costs() -> None:
-    prices = {"light": {"prompt_million": 1e6, "completion_million": 2e6}}
+    prices = {"light": {"prompt_million": 1e6, "completion_million": 2e6}, "full": {}}
     served = Served(config(prices=prices, cost_unit="EUR"))
     body = post(served, "/generate", {"prompt": "hi"}).json()
     assert (body["cost"], body["cost_unit"]) == (1 + 2 * 3, "EUR")

@@ -52,6 +52,22 @@ def test_prices() -> None:
     assert price.of(500_000, 250_000) == 3
 
 
+@pytest.mark.parametrize(
+    ("prices", "said"),
+    [
+        ({"light": {"request": 1}}, "no price for full"),
+        ({"light": {}, "full": {}, "ful": {}}, "unknown variant 'ful'"),
+    ],
+)
+def test_prices_are_for_known_variants_and_for_all_of_them(
+    tmp_path: Path, prices: dict[str, Any], said: str
+) -> None:
+    write_router(router(), tmp_path / "router")
+    (tmp_path / "serve.yaml").write_text(f"variants: {BOTH}\nprices: {prices}")
+    with pytest.raises(UsageError, match=said):
+        open_service(tmp_path / "router", tmp_path / "serve.yaml")
+
+
 def test_variants_stand_in_the_routers_order_and_others_answer_by_name_alone(
     tmp_path: Path,
 ) -> None:
