@@ -118,6 +118,8 @@ def recalibrate(
         return
     errors.print(found.says, markup=False, soft_wrap=True)
     judged = f"{found.pairs} judged pairs, {found.unjudged} that could not be judged"
+    if found.others:
+        judged += f", {found.others} of another router left out"
     errors.print(judged, markup=False, soft_wrap=True)
     if out is None:
         typer.echo(found.diff, nl=False)

@@ -116,6 +116,7 @@ def read_router(folder: Path) -> Router:
         allowance=facts.allowance,
         promise=facts.promise,
         trained=facts.trained,
+        digest=facts.weights,
     )
 
 

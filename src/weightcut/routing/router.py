@@ -55,7 +55,8 @@ class Router:
     costs, qualities: mean cost and quality of each variant where it was fitted; the last variant is
     the full model. allowance: the quality (0..1) that may be expected to be lost for saving the
     whole cost of a full answer; None routes everything to the full model. promise: what the
-    calibration can promise, in words and figures.
+    calibration can promise, in words and figures. digest: of the stored policy, whose scores stay
+    the same whatever the threshold; empty for a router that was not read from a folder.
     """
 
     variants: tuple[str, ...]
@@ -65,6 +66,7 @@ class Router:
     allowance: float | None = None
     promise: Mapping[str, Any] = field(default_factory=dict)
     trained: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = field(default="", compare=False)
 
     @property
     def full(self) -> str:

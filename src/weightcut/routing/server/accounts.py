@@ -21,12 +21,13 @@ REMEMBERED = 10_000
 
 @dataclass(frozen=True)
 class Remembered:
-    """What is kept of an answer: no text."""
+    """What is kept of an answer: no text. accepted: the last verdict on it, None without one."""
 
     variant: str
     chosen: str
     by: str
     scores: dict[str, float]
+    accepted: bool | None = None
 
 
 class Accounts:

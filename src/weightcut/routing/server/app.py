@@ -202,7 +202,6 @@ def _about(app: "FastAPI", service: Service, accounts: Accounts, shadow: Shadow)
         known = accounts.recall(body.id)
         if known is None:
             raise Problem(404, "no recent answer has this id", code="unknown_id", param="id")
-        accounts.metrics.feedback(known.variant, str(body.accepted).lower()).inc()
         shadow.feedback(body, known)
         return {"id": body.id, "variant": known.variant, "accepted": body.accepted}
 

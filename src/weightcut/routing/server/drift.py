@@ -96,12 +96,12 @@ class Verdicts:
     full_good: int = 0
     full: int = 0
 
-    def add(self, *, of_full: bool, accepted: bool) -> None:
-        """Take a verdict."""
+    def add(self, *, of_full: bool, accepted: bool, count: int = 1) -> None:
+        """Take a verdict; count -1 takes it back."""
         if of_full:
-            self.full, self.full_good = self.full + 1, self.full_good + accepted
+            self.full, self.full_good = self.full + count, self.full_good + count * accepted
         else:
-            self.light, self.light_good = self.light + 1, self.light_good + accepted
+            self.light, self.light_good = self.light + count, self.light_good + count * accepted
 
     def alert(self, share: float, minimum: int) -> bool:
         """Return whether lighter answers are surely (95%) accepted less, by more than the share.

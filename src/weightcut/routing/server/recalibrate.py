@@ -24,13 +24,17 @@ _LEAST = 50
 
 
 class Proposal(Record):
-    """What is proposed, and why. diff: for `patch`, empty where nothing would change."""
+    """What is proposed, and why. diff: for `patch`, empty where nothing would change.
+
+    unjudged: pairs without code to judge. others: pairs that another router has scored.
+    """
 
     allowance: float | None
     before: float | None
     thresholds: dict[str, float | None]
     pairs: int
     unjudged: int
+    others: int
     says: str
     diff: str
 
@@ -57,10 +61,12 @@ def propose(
         )
     keep = float(router.promise.get("keep", 0.95)) if keep is None else keep
     confidence = float(router.promise.get("confidence", 0.95)) if confidence is None else confidence
-    scores, quality, cost, unjudged = _read(pairs, router)
+    scores, quality, cost, unjudged, others = _read(pairs, router)
     if len(quality) < _LEAST:
+        besides = f" ({others} are of another router)" if others else ""
         raise UsageError(
-            f"{len(quality)} judged pairs are too few to calibrate on; {_LEAST} are needed",
+            f"{len(quality)} judged pairs are too few to calibrate on; {_LEAST} are needed"
+            + besides,
             place=str(pairs),
             cure="let the server run longer, or with a larger drift.shadow_share",
         )
@@ -78,6 +84,7 @@ def propose(
         thresholds={n: t if math.isfinite(t) else None for n, t in changed.thresholds.items()},
         pairs=len(quality),
         unjudged=unjudged,
+        others=others,
         says=promise.says,
         diff=_diff(folder / FACTS, promise),
     )
@@ -101,8 +108,11 @@ def _diff(path: Path, promise: Promise) -> str:
     return "".join(lines)
 
 
-def _read(path: Path, router: Router) -> tuple[Floats, Floats, Floats, int]:
-    """Return scores, quality and cost [n, V] of the judged pairs, and how many were not judged."""
+def _read(path: Path, router: Router) -> tuple[Floats, Floats, Floats, int, int]:
+    """Return scores, quality and cost [n, V] of the judged pairs of this router.
+
+    Beside them, how many were not judged, and how many are of another router.
+    """
     file = path / PAIRS if path.is_dir() else path
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -111,14 +121,16 @@ def _read(path: Path, router: Router) -> tuple[Floats, Floats, Floats, int]:
             f"cannot be read ({error})", place=str(file), cure="name the server's drift.folder"
         ) from error
     found: dict[str, list[list[float]]] = {"scores": [], "quality": [], "cost": []}
-    unjudged = 0
+    unjudged, others = 0, 0
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-            if row["quality"] is None:
-                unjudged += 1
+            named, judged = set(row["scores"]), row["quality"] is not None
+            if row.get("router") != router.digest or named != set(router.variants):
+                others += 1
                 continue
-            if set(row["scores"]) != set(router.variants):
+            if not judged:
+                unjudged += 1
                 continue
             values = {key: [float(row[key][name]) for name in router.variants] for key in found}
         except (ValueError, KeyError, TypeError) as error:
@@ -129,4 +141,4 @@ def _read(path: Path, router: Router) -> tuple[Floats, Floats, Floats, int]:
             found[key].append(one)
     shape = (-1, len(router.variants))
     scores, quality, cost = (np.array(found[key], np.float64).reshape(shape) for key in found)
-    return scores, quality, cost, unjudged
+    return scores, quality, cost, unjudged, others

@@ -59,6 +59,8 @@ class Shadow:
         busy = 2 * service.admission.inside > service.admission.capacity
         if len(ledger.choices) > 1 or first.plan.by != "router" or not first.plan.scores:
             return
+        if not self._as_routed(first):
+            return
         if busy or len(self._tasks) >= _AT_ONCE or service.draining:
             return
         if self._random.random() < share:
@@ -67,13 +69,14 @@ class Shadow:
             task.add_done_callback(self._tasks.discard)
 
     def feedback(self, body: FeedbackRequest, known: Remembered) -> None:
-        """Take a user's verdict."""
-        settings = self._settings
-        of_full = known.variant == self._service.full
+        """Take a user's verdict, which replaces an earlier one on the same answer."""
+        before, known.accepted = known.accepted, body.accepted
+        if before == body.accepted:
+            return
+        if before is None:
+            self._metrics.feedback(known.variant, str(body.accepted).lower()).inc()
         if known.by == "router":
-            self._verdicts.add(of_full=of_full, accepted=body.accepted)
-            alert = self._verdicts.alert(settings.loss, settings.minimum)
-            self._metrics.alert("feedback").set(int(alert))
+            self._weigh(known, before)
         row = {
             "time": time.time(),
             "id": body.id,
@@ -87,11 +90,24 @@ class Shadow:
             row["comment"] = body.comment
         self._keep(FEEDBACK, row)
 
+    def _weigh(self, known: Remembered, before: bool | None) -> None:
+        settings, of_full = self._settings, known.variant == self._service.full
+        if before is not None:
+            self._verdicts.add(of_full=of_full, accepted=before, count=-1)
+        self._verdicts.add(of_full=of_full, accepted=bool(known.accepted))
+        alert = self._verdicts.alert(settings.loss, settings.minimum)
+        self._metrics.alert("feedback").set(int(alert))
+
     async def close(self) -> None:
         """Give up what is being compared."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _as_routed(self, choice: Choice) -> bool:
+        """Return whether the router chose who answered; a failure of transport is no quality."""
+        escalated = bool(choice.answer.escalated)
+        return choice.variant == (self._service.full if escalated else choice.plan.decided)
 
     def _watch(self, choice: Choice) -> None:
         light = [s for name, s in choice.plan.scores.items() if name != self._service.full]
@@ -125,6 +141,7 @@ class Shadow:
         row: dict[str, Any] = {
             "time": time.time(),
             "id": id_,
+            "router": "" if self._service.router is None else self._service.router.digest,
             "chosen": choice.plan.decided,
             "scores": choice.plan.scores,
             "cost": costs,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,6 +9,7 @@ import pytest
 from tests.serving import Served, chat, config, events, post, talk
 
 from weightcut.routing.server.calls import Call
+from weightcut.routing.server.drift import Verdicts
 from weightcut.routing.server.upstreams.scripted import Scripted
 from weightcut.routing.server.upstreams.upstream import CallRefused
 
@@ -232,6 +234,23 @@ def test_feedback_is_taken_for_answers_that_were_given() -> None:
 
     talk(served, give)
     assert served.value("weightcut_feedback_total", variant="light", accepted="false") == 1
+
+
+def test_a_later_verdict_replaces_an_earlier_one(tmp_path: Path) -> None:
+    served = Served(config(drift={"folder": str(tmp_path)}))
+
+    async def give(client: httpx.AsyncClient) -> None:
+        id_ = (await client.post("/generate", json={"prompt": "a"})).json()["id"]
+        for accepted in (False, False, True, True):
+            body = {"id": id_, "accepted": accepted}
+            assert (await client.post("/v1/feedback", json=body)).status_code == 200
+
+    talk(served, give)
+    assert served.value("weightcut_feedback_total", variant="light", accepted="false") == 1
+    assert served.value("weightcut_feedback_total", variant="light", accepted="true") == 0
+    assert served.shadow._verdicts == Verdicts(light_good=1, light=1)
+    rows = (tmp_path / "feedback.jsonl").read_text().splitlines()
+    assert [json.loads(row)["accepted"] for row in rows] == [False, True]
 
 
 def test_not_ready_without_a_healthy_upstream_or_while_draining() -> None:

@@ -126,12 +126,26 @@ def test_no_shadow_no_second_answer(tmp_path: Path) -> None:
     assert not served.upstream("full").calls
 
 
-def pairs(folder: Path, count: int, good: float) -> Path:
+def test_what_another_variant_answered_for_a_failed_one_is_not_compared(tmp_path: Path) -> None:
+    variants = {
+        "light": {"kind": "scripted", "reply": CODE, "then": "error"},
+        "full": {"kind": "scripted", "reply": CODE},
+    }
+    settings = {"folder": str(tmp_path), "shadow_share": 1.0, "minimum": 10}
+    served = Served(config(variants=variants, drift=settings))
+    ask(served, 3)
+    assert len(served.upstream("light").calls) == 3
+    assert served.value("weightcut_shadow_pairs_total", judged="yes") == 0
+    assert not (tmp_path / "pairs.jsonl").exists()
+
+
+def pairs(folder: Path, count: int, good: float, made: Path) -> Path:
     draw = np.random.default_rng(0)
     rows = []
     for i in range(count):
         score = float(draw.uniform(0.4, 0.5))
         row = {
+            "router": load_router(made).digest,
             "scores": {"light": score, "full": 0.5},
             "quality": {"light": float(draw.random() < good), "full": 1.0},
             "cost": {"light": 1.0, "full": 2.0},
@@ -145,7 +159,8 @@ def pairs(folder: Path, count: int, good: float) -> Path:
 def test_a_worse_light_variant_is_routed_less_and_the_diff_applies(tmp_path: Path) -> None:
     folder = write_router(router(), tmp_path / "router")
     before = (folder / "router.json").read_text()
-    found = propose(folder, pairs(tmp_path / "drift", 400, 0.2), keep=0.95, confidence=0.95)
+    seen = pairs(tmp_path / "drift", 400, 0.2, folder)
+    found = propose(folder, seen, keep=0.95, confidence=0.95)
     assert found.allowance is None or found.allowance < 0.01
     assert (found.pairs, found.unjudged) == (360, 40)
     assert (folder / "router.json").read_text() == before
@@ -155,7 +170,7 @@ def test_a_worse_light_variant_is_routed_less_and_the_diff_applies(tmp_path: Pat
 
 def test_a_better_light_variant_is_routed_more(tmp_path: Path) -> None:
     folder = write_router(router(allowance=0.001), tmp_path / "router")
-    found = propose(folder, pairs(tmp_path / "drift", 600, 1.0), keep=0.9)
+    found = propose(folder, pairs(tmp_path / "drift", 600, 1.0, folder), keep=0.9)
     assert found.allowance is not None
     assert found.allowance > 0.1
     text = patched((folder / "router.json").read_text(), found.diff)
@@ -163,6 +178,19 @@ def test_a_better_light_variant_is_routed_more(tmp_path: Path) -> None:
     again = load_router(folder)
     assert again.allowance == found.allowance
     assert again.promise["from"] == "the shadow sample"
+
+
+def test_pairs_of_another_router_are_left_out(tmp_path: Path) -> None:
+    mine = write_router(router(), tmp_path / "router")
+    other = write_router(router(("light", "middle", "full")), tmp_path / "other")
+    theirs = (pairs(tmp_path / "drift", 400, 1.0, other) / "pairs.jsonl").read_text()
+    with pytest.raises(UsageError, match="400 are of another router"):
+        propose(mine, tmp_path / "drift")
+    own = (pairs(tmp_path / "drift", 400, 1.0, mine) / "pairs.jsonl").read_text()
+    (tmp_path / "drift" / "pairs.jsonl").write_text(theirs + own)
+    found = propose(mine, tmp_path / "drift", keep=0.9)
+    assert (found.pairs, found.unjudged, found.others) == (360, 40, 400)
+    assert load_router(mine).with_allowance(0.5, {}).digest == load_router(mine).digest
 
 
 def patched(text: str, diff: str) -> str:
@@ -186,7 +214,7 @@ def patched(text: str, diff: str) -> str:
 def test_too_few_pairs_and_files_that_are_none(tmp_path: Path) -> None:
     folder = write_router(router(), tmp_path / "router")
     with pytest.raises(UsageError, match="too few"):
-        propose(folder, pairs(tmp_path / "drift", 20, 1.0))
+        propose(folder, pairs(tmp_path / "drift", 20, 1.0, folder))
     with pytest.raises(UsageError, match="cannot be read"):
         propose(folder, tmp_path / "nothing")
     (tmp_path / "broken").mkdir()
