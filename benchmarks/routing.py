@@ -111,7 +111,7 @@ def promise(table: Table, train: float, repetitions: int, policy: str) -> dict[s
             chosen = choose(predicted, saved, np.array([found.allowance]))[:, 0]
         full_cost, weights = table.cost[test, -1], weights_of(groups[test])
         share, gain = kept_and_saved(
-            chosen, table.quality[test], table.cost[test], table.cost[test, -1]
+            chosen, table.quality[test], table.cost[test], full_cost, weights
         )
         kept.append(share)
         cheaper.append(gain)
@@ -234,22 +234,26 @@ def section(kept: dict[str, Any]) -> str:
         if name.startswith("apgr"):
             one = part["policies"]["blend"]
             score, told = one["apgr"], one["promise"]
+            saved = told["cost_saved"]
             lines.append(
                 f"| {part['train']:,} prompts | {score['value']:.3f} [{score['low']:.3f}, "
-                f"{score['high']:.3f}] | {told['cost_saved']['value']:.1%} of the cost | "
-                f"{told['quality_kept']['value']:.1%} of the quality |"
+                f"{score['high']:.3f}] | {saved['value']:.1%} [{saved['low']:.1%}, "
+                f"{saved['high']:.1%}] of the cost | {told['quality_kept']['value']:.1%} of the "
+                "quality |"
             )
     lines += [
         "",
-        "| table | learnt from and calibrated on | tested on | promise held | saved, median |",
+        "| table | learnt from and calibrated on | tested on | promise held "
+        "| saved, median [5%, 95%] |",
         "|---|---|---|---|---|",
     ]
     for name, part in kept.items():
         if name.startswith("promise"):
             counts = f"{part['trained_and_calibrated_on']:,} prompts | {part['tested_on']:,}"
             held = f"{part['held']:.1%} of {part['repetitions']} splits"
-            table, saved = name.split()[1], f"{part['cost_saved'][1]:.1%}"
-            lines.append(f"| {table}, `{part['policy']}` | {counts} | {held} | {saved} |")
+            least, median, most = part["cost_saved"]
+            table, span = name.split()[1], f"{median:.1%} [{least:.1%}, {most:.1%}]"
+            lines.append(f"| {table}, `{part['policy']}` | {counts} | {held} | {span} |")
     if "speed" in kept:
         part = kept["speed"]
         times = "; ".join(

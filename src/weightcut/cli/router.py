@@ -151,7 +151,8 @@ def evaluate(
     seed: Seed = 0,
     quality: Quality = None,
     policy: Annotated[
-        list[str] | None, typer.Option(help="Only this policy; repeatable. All without it.")
+        list[str] | None,
+        typer.Option(help="Only this policy, beside knn and length; repeatable. All without it."),
     ] = None,
     only: Only = None,
     full: Full = None,
@@ -167,12 +168,12 @@ def evaluate(
 
     Example: weightcut router evaluate outcomes.csv --train 1500 --splits 5 --seed 0 --json
     """
-    from weightcut.routing.evaluate import Settings, default_policies
+    from weightcut.routing.evaluate import BASELINES, Settings, default_policies
     from weightcut.routing.evaluate import evaluate as run_evaluation
 
     outcomes = _outcomes(source, quality, only, full)
     settings = Settings(train, splits, seed, keep, confidence, _embedding(embedding))
-    policies = tuple(dict.fromkeys(policy)) if policy else default_policies(outcomes)
+    policies = tuple(dict.fromkeys((*policy, *BASELINES))) if policy else default_policies(outcomes)
     with _progress(json_) as say:
         result = run_evaluation(outcomes, settings, policies, say)
     if out is not None:

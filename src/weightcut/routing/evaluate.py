@@ -33,6 +33,8 @@ from weightcut.routing.policy import Floats, Training, check_policy, fit_policy
 from weightcut.routing.table import SIGNALS, Table
 
 DEFAULT_POLICIES = ("blend", "boosted", "forest", "knn", "linear", "rules", "length")
+BASELINES = ("knn", "length")
+"""What every other policy has to beat, and is shown beside."""
 REFERENCES = ("random", "oracle", "always-cheapest", "always-full")
 PERCENTS = (50, 80, 95)
 _LEAST_LEARNT = LEAST // 2
@@ -357,18 +359,25 @@ def in_words(result: dict[str, Any], policies: Sequence[str]) -> list[str]:
         )
     saver = max(policies, key=lambda p: float(found[p]["promise"]["cost_saved"]["value"]))
     promised = found[saver]["promise"]
-    gain = promised["cost_saved"]["value"]
+    gain, low, high = (promised["cost_saved"][key] for key in ("value", "low", "high"))
     if gain < 0.01:
         lines.append(
             f"Routing does not pay: at {keep:.0%} kept quality no calibrated policy saves more "
             f"than {max(gain, 0):.1%} of the cost. More prompts may let it promise more."
         )
+        return lines
+    span = "" if low is None else f" [{low:.1%}, {high:.1%}]"
+    told = (
+        f"the calibrated {saver} keeps {promised['quality_kept']['value']:.1%} of the quality and "
+        f"saves {gain:.1%}{span} of the cost; the promise to keep {keep:.0%} held on "
+        f"{promised['held']:.0%} of the splits."
+    )
+    if low is None:
+        lines.append(f"Whether routing pays is not established by one split: {told}")
+    elif low <= 0:
+        lines.append(f"Whether routing pays is not established, the interval reaches 0: {told}")
     else:
-        lines.append(
-            f"Routing pays: the calibrated {saver} keeps {promised['quality_kept']['value']:.1%} "
-            f"of the quality and saves {gain:.1%} of the cost; the promise to keep {keep:.0%} held "
-            f"on {promised['held']:.0%} of the splits."
-        )
+        lines.append(f"Routing pays: {told}")
     return lines
 
 

@@ -53,7 +53,10 @@ def test_evaluate_prints_json_and_writes_the_report(outcomes: Path, tmp_path: Pa
         "--policy", "linear", "--policy", "rules", "-o", str(out), "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["train"] == 120
+    told = json.loads(done.stdout)
+    assert told["train"] == 120
+    policies = [name for name, one in told["policies"].items() if not one["reference"]]
+    assert policies == ["linear", "rules", "knn", "length"]
     assert (out / "routing.html").is_file()
 
 

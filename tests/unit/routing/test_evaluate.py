@@ -15,6 +15,7 @@ from weightcut.routing.evaluate import (
     Settings,
     default_policies,
     evaluate,
+    in_words,
     interval,
     training_count,
 )
@@ -44,6 +45,17 @@ def test_learning_helps_and_hindsight_helps_more(result: dict) -> None:
     assert score["random"] < score["linear"] < score["oracle"]
     assert score["always-cheapest"] == score["always-full"] == 0.0
     assert any("Routing pays" in line for line in result["says"])
+
+
+def test_routing_pays_only_where_the_interval_of_the_saving_is_above_0(result: dict) -> None:
+    assert any("Routing pays: " in line and "[" in line for line in result["says"])
+    for low, said in ((-0.2, "the interval reaches 0"), (None, "not established by one split")):
+        other = json.loads(json.dumps(result))
+        for name in POLICIES:
+            other["policies"][name]["promise"]["cost_saved"]["low"] = low
+        told = in_words(other, POLICIES)
+        assert said in told[-1]
+        assert not any("Routing pays" in line for line in told)
 
 
 def test_the_same_seed_gives_the_same_figures(result: dict) -> None:
