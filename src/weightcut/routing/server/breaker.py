@@ -5,6 +5,7 @@ Source: M. Nygard, Release It! (2007), with a minimum number of outcomes before 
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from typing import Literal
 
@@ -27,7 +28,8 @@ class Breaker:
         self._failures = 0
         self._opened: float | None = None
         self._pause = settings.open_s
-        self._probing = False
+        self._tokens = itertools.count()
+        self._probe_token: int | None = None
         self._recovered = 0
 
     def state(self, now: float) -> State:
@@ -36,24 +38,27 @@ class Breaker:
             return "closed"
         return "half-open" if now - self._opened >= self._pause else "open"
 
-    def allow(self, now: float) -> bool:
-        """Return whether a call may go; if so, `record` or `release` must follow."""
+    def allow(self, now: float) -> int | None:
+        """Return a call's token, None where it may not go; `record` or `release` must follow."""
         state = self.state(now)
-        if state == "half-open" and not self._probing:
-            self._probing = True
-            return True
-        return state == "closed"
+        if state == "open" or (state == "half-open" and self._probe_token is not None):
+            return None
+        token = next(self._tokens)
+        if state == "half-open":
+            self._probe_token = token
+        return token
 
-    def release(self) -> None:
+    def release(self, token: int) -> None:
         """Say that a call that was allowed ended without an outcome (its client left)."""
-        self._probing = False
+        if token == self._probe_token:
+            self._probe_token = None
 
-    def record(self, ok: bool, now: float) -> None:
-        """Take the outcome of a call that was allowed."""
+    def record(self, token: int, ok: bool, now: float) -> None:
+        """Take the outcome of a call that was allowed; one from before a probe is not the probe."""
         if self._opened is None:
             self._judge(ok, now)
-        elif self._probing:
-            self._probing = False
+        elif token == self._probe_token:
+            self._probe_token = None
             self._probe(ok, now)
 
     def _judge(self, ok: bool, now: float) -> None:

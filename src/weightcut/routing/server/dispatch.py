@@ -142,11 +142,13 @@ class Dispatcher:
         try:
             await _slot(endpoint, deadline)
             try:
-                if not endpoint.breaker.allow(clock()):
+                token = endpoint.breaker.allow(clock())
+                if token is None:
                     raise _Skipped
                 attempt = Attempt(endpoint.variant, endpoint.name, perf_counter())
                 trail.attempts.append(attempt)
-                async with aclosing(self._judged(endpoint, call, deadline, attempt)) as chunks:
+                judged = self._judged(endpoint, call, deadline, attempt, token)
+                async with aclosing(judged) as chunks:
                     async for chunk in chunks:
                         yield chunk
             finally:
@@ -155,7 +157,7 @@ class Dispatcher:
             endpoint.users -= 1
 
     async def _judged(
-        self, endpoint: Endpoint, call: Call, deadline: float, attempt: Attempt
+        self, endpoint: Endpoint, call: Call, deadline: float, attempt: Attempt, token: int
     ) -> AsyncGenerator[Chunk]:
         """Yield the answer, and tell the breaker whether the upstream is well.
 
@@ -187,9 +189,9 @@ class Dispatcher:
         finally:
             attempt.ended = attempt.ended or perf_counter()
             if well is None:
-                endpoint.breaker.release()
+                endpoint.breaker.release(token)
             else:
-                endpoint.breaker.record(well, clock())
+                endpoint.breaker.record(token, well, clock())
 
     async def _timed(
         self, endpoint: Endpoint, call: Call, deadline: float

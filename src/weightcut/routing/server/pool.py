@@ -79,7 +79,8 @@ class Pool:
 
     async def _probe(self, endpoint: Endpoint) -> None:
         clock = asyncio.get_running_loop().time
-        if not endpoint.breaker.allow(clock()):
+        token = endpoint.breaker.allow(clock())
+        if token is None:
             return
         ok: bool | None = None
         try:
@@ -89,6 +90,6 @@ class Pool:
             ok = False
         finally:
             if ok is None:
-                endpoint.breaker.release()
+                endpoint.breaker.release(token)
             else:
-                endpoint.breaker.record(ok, clock())
+                endpoint.breaker.record(token, ok, clock())
