@@ -19,7 +19,7 @@ REMEMBERED = 10_000
 """Answers that feedback may still be given on."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Remembered:
     """What is kept of an answer: no text. accepted: the last verdict on it, None without one."""
 
@@ -72,6 +72,11 @@ class Accounts:
         problem.counted = True
         self.metrics.rejected(str(problem.status), problem.code or "").inc()
         logs.say("rejected", request_id=request_id, status=problem.status, code=problem.code)
+
+    def failed(self, request_id: str, endpoint: str, problem: Problem) -> None:
+        """Count a request that a fault of ours ended before it had a ledger."""
+        self.metrics.requests(endpoint, "", str(problem.status)).inc()
+        self.rejected(request_id, problem)
 
     def recall(self, id_: str) -> Remembered | None:
         """Return what is known of a recent answer."""

@@ -77,7 +77,7 @@ def build_app(
             RequestValidationError: _handler(accounts, _invalid),
             HTTPException: _handler(accounts, _http),
             ClientGone: _on_gone,
-            Exception: _on_failure,
+            Exception: _on_failure(accounts),
         },
     )
     _answers(app, service, Responder(service, accounts, shadow))
@@ -272,11 +272,17 @@ async def _on_gone(_request: "Request", _error: Exception) -> "Response":
     return Response(status_code=499)
 
 
-async def _on_failure(request: "Request", error: Exception) -> "Response":
-    logs.say(
-        "failure",
-        level=40,
-        request_id=request.scope["state"].get("request_id"),
-        traceback="".join(traceback.format_exception(error)),
-    )
-    return _failure(Problem(500, "the server failed; its log says why", code="internal_error"))
+def _on_failure(accounts: Accounts) -> Callable[..., Any]:
+    """Return the handler of faults of ours: they are logged, and counted once."""
+
+    async def handle(request: "Request", error: Exception) -> "Response":
+        state = request.scope["state"]
+        id_ = state.get("request_id", "")
+        said = "".join(traceback.format_exception(error))
+        logs.say("failure", level=40, request_id=id_, traceback=said)
+        problem = Problem(500, "the server failed; its log says why", code="internal_error")
+        if "ledger" not in state:
+            accounts.failed(id_, request.url.path, problem)
+        return _failure(problem)
+
+    return handle

@@ -83,6 +83,7 @@ class Responder:
             trace={name: request.headers[name] for name in _TRACE if name in request.headers},
         )
         service.admission.enter(len(calls))
+        state["ledger"] = ledger
         if stream:
             return await self._streamed(request, form, ledger, include_usage)
         return await self._whole(request, form, ledger)

@@ -290,6 +290,27 @@ def test_a_fault_of_ours_is_500_in_the_same_form_and_hides_its_cause(
         assert named.status_code == 200
 
     talk(served, send)
+    labels = {"endpoint": "/generate", "variant": "", "status": "500"}
+    assert served.value("weightcut_requests_total", **labels) == 1
+    assert served.value("weightcut_rejected_total", status="500", code="internal_error") == 1
+
+
+def test_a_fault_while_answering_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    served = Served(config())
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(served.service.dispatcher, "stream", fail)
+
+    async def send(client: httpx.AsyncClient) -> None:
+        client._transport.raise_app_exceptions = False  # type: ignore[attr-defined]
+        assert (await client.post("/generate", json={"prompt": "a"})).status_code == 500
+
+    talk(served, send)
+    requests = served.metrics.requests
+    assert requests("/generate", "light", "500")._value.get() == 1
+    assert requests("/generate", "", "500")._value.get() == 0
 
 
 def test_messages_that_a_chat_template_refuses_are_the_clients_fault(

@@ -63,6 +63,12 @@ def test_queries_use_only_labels_that_the_series_have(title: str) -> None:
     assert all(used <= own for own in series) or (len(series) > 1 and used <= set().union(*series))
 
 
+def test_alerts_on_breakers_outlast_their_probes() -> None:
+    found = [text for text in expressions().values() if "weightcut_breaker_state" in text]
+    assert len([text for text in found if ">= 1" in text]) == 2
+    assert not any("== 2" in text for text in found)
+
+
 def test_what_was_saved_is_what_full_would_have_cost_less_the_cost() -> None:
     served = Served(config())
     post(served, "/generate", {"prompt": "short"})
