@@ -5,10 +5,10 @@
     python benchmarks/serving.py pair runs/quickstart       # routed against always-full
 
 LIGHT and FULL are artifact folders of the OpenVINO engine; `pair` takes a run that answered
-HumanEval, fits a router on it, and serves its recommended variant beside its baseline (or --light
-and --full), the answers scored as in the study. Each prints JSON. Server and load
-generator are separate processes on the same cores; CPU seconds are given beside wall times, since
-other work on the machine stretches only the latter.
+HumanEval, fits a router on the prompts that it does not ask, and serves its recommended variant
+beside its baseline (or --light and --full), the answers scored as in the study. Each prints JSON.
+Server and load generator are separate processes on the same cores; CPU seconds are given beside
+wall times, since other work on the machine stretches only the latter.
 """
 
 from __future__ import annotations
@@ -231,15 +231,14 @@ def pair(
 ) -> dict[str, Any]:
     """Return throughput and quality of always-full, routed and always-light, in turn, one server.
 
-    The router is fitted on the run's own answers; where it can promise nothing it says so, routes
-    everything to the full model, and always-light shows the most that any routing could bring.
+    The router is fitted on the run's answers to the prompts that are not served here; where it can
+    promise nothing it says so, routes everything to the full model, and always-light shows the most
+    that any routing could bring.
     """
     store = RunStore.open(run)
     rows, baseline, notes = run_outcomes(store)
     results = read_results(run / "results.json")
     light, full = light or results.recommended or "", full or baseline
-    table = build_table(((f"row {n}", row) for n, row in enumerate(rows)), str(run))
-    router = fit_router(table.narrowed((light, full), full), "blend", keep, confidence)
     config = {
         "variants": {name: {"kind": "engine", "run": str(run.resolve())} for name in (light, full)}
     }
@@ -247,6 +246,11 @@ def pair(
     store.close()
     chosen = HumanEval.model_validate({"kind": task.kind, **task.settings}).items()
     chosen = chosen[:: max(1, len(chosen) // prompts)][:prompts]
+    served = {f"{task.kind}/{sample.id}" for sample in chosen}
+    learnt = [row for row in rows if row["prompt_id"] not in served]
+    numbered = ((f"row {n}", row) for n, row in enumerate(learnt))
+    table = build_table(numbered, str(run), only=(light, full), full=full)
+    router = fit_router(table, "blend", keep, confidence)
     found: dict[str, list[dict[str, Any]]] = {full: [], "auto": [], light: []}
     with Server(config, router) as server:
         for model in (full, light):
