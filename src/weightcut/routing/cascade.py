@@ -40,6 +40,11 @@ class Cascade:
     mean: Singles
     scale: Singles
 
+    @property
+    def embeds(self) -> bool:
+        """Whether a language model reads every prompt."""
+        return self.prompt.embeds
+
     def predict(self, prompt: str) -> Floats:
         """Return every variant's expected quality before any answer is there."""
         return self.prompt.predict(prompt)

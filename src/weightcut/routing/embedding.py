@@ -7,6 +7,7 @@ hidden states over the tokens of the prompt (as Reimers and Gurevych 2019, arXiv
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +36,8 @@ class Embedding:
                 place=str(folder),
                 cure="name the folder of a sentence encoder or of a language model",
             )
+        # Servers decide in several threads, which a tokenizer may not share at a time.
+        self._lock = threading.Lock()
         self.digest = _digest(self.folder)
         if digest not in (None, self.digest):
             raise BrokenInput(
@@ -63,12 +66,13 @@ class Embedding:
     def _vectors(self, prompts: Sequence[str]) -> Singles:
         import torch
 
-        tokenizer, model = self._parts
         # A prompt of no tokens has no mean.
         said = [prompt if prompt.strip() else "." for prompt in prompts]
-        batch = tokenizer(
-            said, padding=True, truncation=True, max_length=TOKENS, return_tensors="pt"
-        )
+        with self._lock:
+            tokenizer, model = self._parts
+            batch = tokenizer(
+                said, padding=True, truncation=True, max_length=TOKENS, return_tensors="pt"
+            )
         batch = {name: batch[name] for name in ("input_ids", "attention_mask")}
         with torch.inference_mode():
             states = model(**batch).last_hidden_state.float()

@@ -51,6 +51,11 @@ class Learned:
     encoder: Encoder
     heads: Mapping[str, Head]
 
+    @property
+    def embeds(self) -> bool:
+        """Whether a language model reads every prompt."""
+        return self.encoder.embedding is not None
+
     def predict(self, prompt: str) -> Floats:
         """Return every variant's expected quality."""
         one = self.encoder.encode(prompt)

@@ -41,6 +41,11 @@ class Policy(Protocol):
         """Its name in POLICIES."""
         ...
 
+    @property
+    def embeds(self) -> bool:
+        """Whether a language model reads every prompt."""
+        ...
+
     def predict(self, prompt: str) -> Floats:
         """Return the expected quality of every variant: [V], each from 0 to 1."""
         ...

@@ -136,6 +136,11 @@ class Router:
         return Decision(self.full, scores, why)
 
     @property
+    def embeds(self) -> bool:
+        """Whether a language model reads every prompt, which takes tens of milliseconds."""
+        return self.policy.embeds
+
+    @property
     def cascades(self) -> bool:
         """Whether the cheapest variant answers first, and `accepts` then judges its answer."""
         return self.policy.kind == "cascade" and self.allowance is not None

@@ -45,6 +45,11 @@ class Rules:
     edges: Singles
     means: Singles
 
+    @property
+    def embeds(self) -> bool:
+        """Whether a language model reads every prompt: none does."""
+        return False
+
     def predict(self, prompt: str) -> Floats:
         """Return every variant's expected quality."""
         text = ngrams.shorten(prompt)

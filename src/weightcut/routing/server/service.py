@@ -121,10 +121,9 @@ class Service:
     async def _routed(self, call: Call) -> Plan:
         if self.router is None:
             return Plan(self._order(self.full), "router", "there is no router", {})
-        text = call.text
-        decide = self.router.decide
-        decision = await asyncio.to_thread(decide, text) if len(text) > _LONG else decide(text)
-        return self.planned(decision)
+        text, decide = call.text, self.router.decide
+        slow = len(text) > _LONG or self.router.embeds
+        return self.planned(await asyncio.to_thread(decide, text) if slow else decide(text))
 
     def planned(self, decision: Decision) -> Plan:
         """Return the plan that follows from the router's decision."""

@@ -287,3 +287,19 @@ def test_a_cascade_does_not_ask_the_full_model_twice_when_the_light_one_fails() 
     found = told(post(served, "/v1/chat/completions", chat("short")))
     assert found["variant"] == "full"
     assert len(served.upstream("full").calls) == 1
+
+
+def test_a_router_that_embeds_prompts_decides_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+    decide = Router.decide
+
+    def noted(self: Router, prompt: str) -> Decision:
+        threads.append(threading.current_thread())
+        return decide(self, prompt)
+
+    monkeypatch.setattr(Router, "decide", noted)
+    for embeds in (False, True):
+        monkeypatch.setattr(Router, "embeds", embeds)
+        assert told(post(Served(config()), "/v1/chat/completions", chat("hi")))["by"] == "router"
+    main = threading.main_thread()
+    assert [thread is main for thread in threads] == [True, False]
