@@ -31,3 +31,10 @@ def test_no_request_makes_the_server_fail(case: Any) -> None:
             schemathesis.specs.openapi.checks.response_schema_conformance,
         ],
     )
+
+
+def test_a_stream_is_what_the_schema_says() -> None:
+    case = schema["/generate"]["POST"].Case(body={"prompt": "a", "stream": True})
+    response = case.call(headers={"host": "127.0.0.1"})
+    checks = [schemathesis.specs.openapi.checks.response_schema_conformance]
+    case.validate_response(response, checks=checks)

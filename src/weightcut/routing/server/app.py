@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": Failure} for status in (400, 401, 403, 404, 405, 408, 413, 429, 500, 503, 504)
 }
-_STREAM: dict[str, Any] = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+# Without a schema: whether it is of the whole text or of each event, readers do not agree.
+_STREAM: dict[str, Any] = {"content": {"text/event-stream": {}}}
 
 
 def build_app(
