@@ -262,7 +262,7 @@ def test_a_rejected_draft_is_the_answer_where_the_full_model_fails(then: str) ->
     made = router()
     cascading = Cascading(made.variants, made.costs, made.qualities, made.policy, 0.1)
     settings = variants({"logprob": -2.0}, {"then": then})
-    timeouts = {"total_s": 0.2}
+    timeouts = {"total_s": 1.0}
     served = Served(config(variants=settings, timeouts=timeouts), made=cascading)
     found = told(post(served, "/v1/chat/completions", chat("short")))
     assert (found["variant"], found["cost"]) == ("light", 1.0)
@@ -274,8 +274,8 @@ def test_a_rejected_draft_is_the_answer_where_the_full_model_fails(then: str) ->
 def test_both_passes_of_a_cascade_share_one_deadline() -> None:
     made = router()
     cascading = Cascading(made.variants, made.costs, made.qualities, made.policy, 0.1)
-    settings = variants({"logprob": -2.0, "first_token_s": 0.3}, {"first_token_s": 0.3})
-    served = Served(config(variants=settings, timeouts={"total_s": 0.5}), made=cascading)
+    settings = variants({"logprob": -2.0, "first_token_s": 0.8}, {"first_token_s": 0.8})
+    served = Served(config(variants=settings, timeouts={"total_s": 1.4}), made=cascading)
     assert told(post(served, "/v1/chat/completions", chat("short")))["variant"] == "light"
 
 
