@@ -79,9 +79,10 @@ def _table(run: Path, metric: str | None, _files: Revision) -> Table:
     from weightcut.routing.table import build_table
 
     made = runs.reading(run, lambda store: run_outcomes(store, metric))
-    found = build_table(((f"row {n}", row) for n, row in enumerate(made.rows, 1)), run.name)
-    found = replace(found, warnings=(*made.notes, *found.warnings))
-    return found.narrowed((), made.baseline if made.baseline in found.variants else None)
+    numbered = [(f"row {n}", row) for n, row in enumerate(made.rows, 1)]
+    there = any(row["variant"] == made.baseline for row in made.rows)
+    found = build_table(numbered, run.name, full=made.baseline if there else None)
+    return replace(found, warnings=(*made.notes, *found.warnings))
 
 
 @lru_cache(maxsize=8)
