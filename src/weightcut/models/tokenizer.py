@@ -187,9 +187,15 @@ class FolderTokenizer:
 
     def decode_after(self, before: Sequence[int], ids: Sequence[int]) -> str:
         """Return the text of ids that follow others, special ones left out."""
-        if not self._opening or self._specials.intersection(before[-1:]):
+        if not self._opening or self._opens_turn(before[-1:]):
             return self.decode(ids)
         return self.decode([*self._opening, *ids])[len(_OPENING) :]
+
+    def _opens_turn(self, last: Sequence[int]) -> bool:
+        """Return whether a space after this id is the template's, as that after `[/INST]` is."""
+        if self._specials.intersection(last):
+            return True
+        return self.has_chat_template and not self.decode(last).endswith("\n")
 
     def chat(self, messages: Sequence[dict[str, str]], prefill: str = "") -> str:
         """Return the prompt of a chat: rendered, the answer opened, and `prefill` put into it.

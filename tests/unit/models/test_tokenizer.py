@@ -182,6 +182,28 @@ def test_an_answer_keeps_the_space_that_it_begins_with(tmp_path: Path) -> None:
     assert tokenizer.decode_after(before, []) == ""
     end_of_turn = tokenizer.encode("<|im_end|>")
     assert tokenizer.decode_after(end_of_turn, ids) == prompt + body
+    _write(tmp_path, "tokenizer_config.json", chat_template="{{ messages[0].content }} [/INST]")
+    chat = load_tokenizer(tmp_path)
+    answer = chat.encode("[/INST] import math")[len(chat.encode("[/INST]")) :]
+    assert chat.decode_after(chat.encode("[/INST]"), answer) == "import math"
+    assert chat.decode_after(chat.encode("```python\n"), ids[len(before) :]) == body
+
+
+def test_pieces_with_a_mark_for_each_space_are_decoded_like_it(tmp_path: Path) -> None:
+    backend = spaced()
+    backend.normalizer = None
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    backend.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = load_tokenizer(tmp_path)
+    before, ids = tokenizer.encode("x\n"), tokenizer.encode("x\n  y")
+    assert tokenizer.decode_after(before, ids[len(before) :]) == "  y"
+
+
+def test_letters_for_bytes_are_decoded_as_before(folder: Path) -> None:
+    tokenizer = load_tokenizer(folder)
+    ids = tokenizer.encode("  é = 1")
+    for cut in range(len(ids)):
+        assert tokenizer.decode_after(ids[:cut], ids[cut:]) == tokenizer.decode(ids[cut:])
 
 
 @given(st.binary(), st.binary(max_size=3))
