@@ -52,7 +52,7 @@ def parse_call(text: str) -> tuple[str, dict[str, Any]]:
             name, value = "", item
         try:
             settings[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:  # such as the 45th day of a month
             raise UsageError(
                 f"cannot read {item.strip()!r}", cure="quote the value, as in text='a: b'"
             ) from error

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +29,7 @@ from weightcut.routing.server.calls import Call, Chunk
 from weightcut.routing.server.config import parse_config
 from weightcut.routing.server.upstreams.engine import LocalEngine
 from weightcut.routing.server.upstreams.make import make_upstreams
+from weightcut.routing.server.upstreams.text_stream import TextStream
 from weightcut.routing.server.upstreams.upstream import CallRefused, PromptTooLong, UpstreamError
 
 T = TypeVar("T")
@@ -99,6 +101,16 @@ def test_answers_that_share_a_batch_are_those_of_the_engine_alone(folder: Path) 
         assert last.prompt_tokens == len(requests[index].prompt_ids)
         assert last.mean_logprob == pytest.approx(wanted.mean_logprob, abs=1e-3)
         assert len(chunks) > 5
+
+
+def test_an_answer_in_pieces_keeps_the_space_that_it_begins_with(tmp_path: Path) -> None:
+    """A tokenizer that drops the space a text begins with, and an answer that begins none."""
+    tokenizer = load_tokenizer(make_family("llama-spaces", tmp_path / "hf"))
+    prompt, answer = "def add(a, b):\n", "    return a + b\n"
+    before = tokenizer.encode(prompt)
+    ids = tokenizer.encode(prompt + answer)[len(before) :]
+    text = TextStream(partial(tokenizer.decode_after, before))
+    assert "".join([*(text.add([one]) for one in ids), text.finish()]) == answer
 
 
 def test_an_answer_that_is_given_up_frees_its_place(folder: Path) -> None:

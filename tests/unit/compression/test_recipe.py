@@ -35,6 +35,7 @@ def test_only_settings_other_than_the_defaults_are_kept() -> None:
         ("prune-depth(ratio=7)", "setting 'ratio'"),
         ("int8(", "cannot read"),
         ("| int8", "cannot read"),
+        ("int8(mode=2024-13-45)", "cannot read 'mode=2024-13-45'"),
     ],
 )
 def test_a_wrong_recipe_is_refused(text: str, says: str) -> None:

@@ -7,6 +7,7 @@ import itertools
 import json
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import NamedTuple
 
 from weightcut.engines.engine import Progress
@@ -159,7 +160,7 @@ class LocalEngine:
         process: EngineProcess,
     ) -> AsyncGenerator[Chunk]:
         assert self._tokenizer is not None
-        text = TextStream(self._tokenizer.decode, call.stop)
+        text = TextStream(partial(self._tokenizer.decode_after, request.prompt_ids), call.stop)
         batches = process.ready["batches"]
         made = 0
         while True:
