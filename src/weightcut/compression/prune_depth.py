@@ -11,7 +11,6 @@ from pydantic import Field
 
 from weightcut.compression.files import bytes_by_part
 from weightcut.compression.hf_io import (
-    load_causal_lm,
     remove_layers,
     save_causal_lm,
     text_config,
@@ -19,11 +18,11 @@ from weightcut.compression.hf_io import (
 from weightcut.compression.hf_source import load_checked
 from weightcut.compression.layer_chain import LayerChain
 from weightcut.compression.method import CALIBRATION, CalibrationText, Context, Requirements
-from weightcut.errors import BrokenInput, NotHere, UsageError
+from weightcut.compression.read_back import refuse_if_changed
+from weightcut.errors import BrokenInput, UsageError
 from weightcut.records import Format, Record
 
-# Nats per token between the measured and the written model: rounding, not another model.
-MAX_READ_BACK_KL = 1e-3
+_CURE = "prune-width, wanda, sparsegpt and magnitude still apply"
 
 
 class PruneDepth(Record):
@@ -86,8 +85,9 @@ class PruneDepth(Record):
         del chain
         remove_layers(model, removed)
         save_causal_lm(model, source, out)
+        kind = model.config.model_type
         del model
-        _read_back(out, probe, expected)
+        refuse_if_changed(out, probe, expected, kind, _CURE)
         context.record.update(
             removed=list(removed),
             layers_before=len(influence),
@@ -177,29 +177,3 @@ def _measured(chain: LayerChain, removed: Sequence[int]) -> Any:
     """Return the first window's log probabilities with these layers left out."""
     kept = [index for index in range(len(chain)) if index not in removed]
     return next(chain.logits(chain.through(kept, chain.start))).log_softmax(-1)
-
-
-def _predictions(model: Any, ids: Any) -> Any:
-    """Return the model's natural-log probabilities [length, vocabulary] for one window."""
-    import torch
-
-    with torch.inference_mode():
-        return model(input_ids=ids, use_cache=False).logits[0].float().log_softmax(-1)
-
-
-def _read_back(folder: Path, ids: Any, expected: Any) -> None:
-    """Refuse a written model that does not predict what the measured one did.
-
-    It catches families whose layers behave by their position in a way that a config cannot tell.
-    """
-    import torch
-
-    model = load_causal_lm(folder)
-    found = _predictions(model, ids)
-    gap = torch.nn.functional.kl_div(found, expected, log_target=True, reduction="batchmean")
-    if not float(gap) <= MAX_READ_BACK_KL:
-        raise NotHere(
-            f"a pruned {model.config.model_type} model does not read back as it was measured: "
-            f"KL divergence {float(gap):.2g} nats per token, limit {MAX_READ_BACK_KL:g}",
-            cure="prune-width, wanda, sparsegpt and magnitude still apply",
-        )

@@ -10,14 +10,14 @@ from pydantic import Field
 
 from weightcut.compression import width_parts as parts
 from weightcut.compression.files import bytes_by_part
-from weightcut.compression.hf_io import load_causal_lm, save_causal_lm, text_config
+from weightcut.compression.hf_io import save_causal_lm, text_config
 from weightcut.compression.hf_source import calibration_length, load_checked, told
 from weightcut.compression.layer_chain import LayerChain
 from weightcut.compression.method import CALIBRATION, CalibrationText, Context, Requirements
+from weightcut.compression.read_back import predictions, refuse_if_changed
 from weightcut.errors import BrokenInput, NotHere, UsageError
 from weightcut.records import Format, Record
 
-MAX_READ_BACK_KL = 1e-3  # nats per token between the measured and the written model
 _RIDGE = 0.01  # of the mean square of an activation: how far refitted weights trust the text
 _WIDEST_STEP = 64
 
@@ -86,10 +86,11 @@ class PruneWidth(Record):
                 cure=parts.STILL,
             ) from error
         save_causal_lm(model, source, out)
-        expected = _predictions(model, ids[:1])
+        expected = predictions(model, ids[:1])
         kind = model.config.model_type
         del model
-        _read_back(out, ids[:1], expected, kind)
+        cure = f"prune-width with groups=0 prunes the MLPs alone; {parts.STILL}"
+        refuse_if_changed(out, ids[:1], expected, kind, cure)
         context.record.update(record, bytes_by_part=bytes_by_part(out), text=told(blocks))
 
     def _narrow(self, model: Any, ids: Any, context: Context) -> dict[str, Any]:
@@ -226,31 +227,3 @@ def _gram(chain: LayerChain, index: int, hidden: Any, reader: Any) -> Any:
         hook.remove()
     with torch.inference_mode(False):
         return found[0].clone()
-
-
-def _predictions(model: Any, ids: Any) -> Any:
-    """Return the model's natural-log probabilities [length, vocabulary] for one window."""
-    import torch
-
-    with torch.inference_mode():
-        return model(input_ids=ids, use_cache=False).logits[0].float().log_softmax(-1)
-
-
-def _read_back(folder: Path, ids: Any, expected: Any, kind: str) -> None:
-    """Refuse a written model that does not predict what the measured one did."""
-    import torch
-
-    cure = f"prune-width with groups=0 prunes the MLPs alone; {parts.STILL}"
-    try:
-        found = _predictions(load_causal_lm(folder), ids)
-    except BrokenInput as error:
-        raise NotHere(
-            f"the config of a {kind} model cannot tell these widths: {error.cause}", cure=cure
-        ) from error
-    gap = torch.nn.functional.kl_div(found, expected, log_target=True, reduction="batchmean")
-    if not float(gap) <= MAX_READ_BACK_KL:
-        raise NotHere(
-            f"a narrower {kind} model does not read back as it was measured: KL divergence "
-            f"{float(gap):.2g} nats per token, limit {MAX_READ_BACK_KL:g}",
-            cure=cure,
-        )
