@@ -44,15 +44,17 @@ def summarize_load(observations: Sequence[Observation], spec: LoadSpec | None) -
     opened = [level for level in levels if level.rate is not None]
     kept_up = [level.rate for level in opened if level.rate and level.saturated is False]
     beyond = next((level for level in opened if level.saturated), None)
+    capacity = _capacity(beyond) if beyond else None
     target = spec.model_dump(include={"ttft_ms", "tpot_ms", "latency_ms"}) if spec else {}
     return Load(
         batching=str(next(iter(heads.values())).detail.get("batching", "")),
         target=target,
         levels=levels,
         sustained_per_s=max(
-            (rate for rate in kept_up if beyond is None or rate < (beyond.rate or 0)), default=None
+            (rate for rate in kept_up if capacity is None or rate * KEEPS_UP <= capacity),
+            default=None,
         ),
-        saturation_per_s=_capacity(beyond) if beyond else None,
+        saturation_per_s=capacity,
     )
 
 

@@ -97,6 +97,25 @@ def test_clients_ask_often_enough_to_tell_their_pace() -> None:
     assert load.levels[0].goodput_per_s == pytest.approx(32 / SERVICE)
 
 
+def test_a_rate_above_the_capacity_is_not_sustained() -> None:
+    """One rate whose few requests hide that it is too much, and one that shows the capacity."""
+    levels = [(12.0, 0.0), (40.0, 3.0)]  # requests a second, growth of the latency
+    found = []
+    for number, (rate, slope) in enumerate(levels):
+        name = f"load-open-{number}"
+        for i in range(200):
+            at = i / rate
+            row = {"arrival_s": at, "ttft_s": 0.1, "tpot_s": 0.01, "latency_s": 0.2 + slope * at}
+            found.append(Observation(sample=f"{name}-{i:04d}", values=row | {"tokens": 11.0}))
+        head = {"level": float(number), "requests": 200.0, "rate": rate}
+        found.append(Observation(sample=name, values=head))
+    load = summarize_load(found, None)
+    assert load is not None
+    assert [level.saturated for level in load.levels] == [False, True]
+    assert load.saturation_per_s == pytest.approx(10)
+    assert load.sustained_per_s is None
+
+
 class Broken:
     """A session that fails from its third batch on."""
 
