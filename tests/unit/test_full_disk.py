@@ -51,7 +51,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if done is None or done.returncode:
         pytest.skip("this user cannot mount a small disk")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_a_disk_that_fills_midway_costs_no_traceback(small_disk: Path, tmp_path: Path) -> None:

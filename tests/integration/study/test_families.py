@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.families import make_family
 
+from weightcut.records import Results, StudySpec
 from weightcut.study.run import Event, run_study
 from weightcut.study.spec import load_study
 
@@ -36,13 +37,7 @@ def test_a_family_goes_through_a_study(
             "profile": None,
         }
     )
-    failed: list[Event] = []
-    results = run_study(
-        spec,
-        tmp_path / "run",
-        listen=lambda event: failed.append(event) if event.kind in ("failed", "skipped") else None,
-    )
-    assert not failed, [f"{event.cell}: {event.phrase}" for event in failed]
+    results = _run(spec, tmp_path / "run")
     full, exported, pruned = results.variants
     assert exported.tasks["perplexity"]["kl"] < 5e-3
     assert pruned.tasks["perplexity"]["kl"] > exported.tasks["perplexity"]["kl"]
@@ -68,16 +63,22 @@ def test_the_quickstart_goes_through_with_weights_in_shards(
             "profile": "null",
         },
     )
-    failed: list[Event] = []
-    results = run_study(
-        spec,
-        tmp_path / "run",
-        listen=lambda event: failed.append(event) if event.kind in ("failed", "skipped") else None,
-    )
-    assert not failed, [f"{event.cell}: {event.phrase}" for event in failed]
+    results = _run(spec, tmp_path / "run")
     assert len(results.variants) == 7
     lost = {one.name: one.tasks["perplexity"].get("kl", 0) for one in results.variants}
     assert lost["ov-16bit"] < min(lost[name] for name in ("ov-int4", "nf4", "pruned-int8"))
+
+
+def _run(spec: StudySpec, out: Path) -> Results:
+    """Run a study of which no cell may fail or be skipped."""
+    failed: list[Event] = []
+    results = run_study(
+        spec,
+        out,
+        listen=lambda event: failed.append(event) if event.kind in ("failed", "skipped") else None,
+    )
+    assert not failed, [f"{event.cell}: {event.phrase}" for event in failed]
+    return results
 
 
 def _sharded(source: Path, out: Path) -> Path:

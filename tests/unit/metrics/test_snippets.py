@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from weightcut.metrics.snippets import is_whole, split_imports
@@ -18,14 +16,12 @@ HOSTILE = {
 }
 
 
+@pytest.mark.timeout(300)  # or longer than the universe is old, where a pattern tries every way
 @pytest.mark.parametrize("lang", ["java", "c_sharp"])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_text_is_judged_at_once(name: str, lang: str) -> None:
-    start = time.process_time()
+def test_hostile_text_does_not_hang(name: str, lang: str) -> None:
     assert not is_whole(HOSTILE[name], lang)
     split_imports(HOSTILE[name], lang)
-    # Not a timing: what went wrong here took longer than the age of the universe.
-    assert time.process_time() - start < 30
 
 
 @pytest.mark.parametrize(
