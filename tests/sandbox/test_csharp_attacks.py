@@ -194,8 +194,10 @@ def test_attack_is_stopped(sandbox: Sandbox, name: str, tmp_path: Path) -> None:
     assert mono
     build = [mcs, "-langversion:latest", "-warn:0", "-codepage:utf8", "-d:DEBUG",
              "-r:System.Numerics.dll", "a.cs"]  # fmt: skip
-    subprocess.run(build, cwd=tmp_path, check=True)
-    alone = subprocess.run([mono, "a.exe"], cwd=tmp_path, capture_output=True, check=False)
+    subprocess.run(build, cwd=tmp_path, check=True, timeout=120)
+    alone = subprocess.run(
+        [mono, "a.exe"], cwd=tmp_path, capture_output=True, check=False, timeout=120
+    )
     assert alone.returncode == 0, "the attack does not work even without the sandbox"
     result = sandbox.run_program(program, language="csharp", timeout=5)
     # Whatever else a program fails by, not compiling for instance, would prove nothing.
