@@ -178,15 +178,24 @@ class _Study:
         return self._doubted(name, judge(self.spec.keep, primary, guards, missing))
 
     def _doubted(self, name: str, found: Judgement) -> Judgement:
-        """Return *undecided* in place of *retained* where a variant gave more that is no number.
+        """Return *undecided* in place of *retained* where the worst may be what is missing.
 
-        Such values are left out of every mean: a model may be at its worst just there.
+        Values that are no numbers are left out of every mean, and of a cell that was ended early
+        the answers are there that ended first: none at the token limit, say.
         """
         more = [
             f"{count} values of {metric} on {task} are no numbers"
             for task, scores in self.scores[name].items()
             for metric, count in scores.broken.items()
             if task in self.base and count > self.base[task].broken.get(metric, 0)
+        ]
+        more += [
+            f"{key} has only a part of its samples, those that ended first"
+            for key, cell in self.cells.items()
+            if key.stage == "task"
+            and key.variant in (name, self.spec.baseline)
+            and cell.state != "done"
+            and self.observations.get(key)
         ]
         if found.verdict != "retained" or not more:
             return found

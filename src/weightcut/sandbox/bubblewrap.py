@@ -17,6 +17,7 @@ from pathlib import Path
 
 from weightcut.sandbox.inside.confine import DEVICES, SYSTEM
 
+_PATIENCE = 60
 _NAMESPACES = ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts")
 # As root: what the fork server needs to give its children another user, and to end them.
 _RIGHTS = ("CAP_SETUID", "CAP_SETGID", "CAP_KILL", "CAP_DAC_OVERRIDE")
@@ -55,9 +56,12 @@ def absent() -> str:
     if _program() is None:
         return "bubblewrap is not installed (Debian: bubblewrap)"
     command = wrap([sys.executable, "-I", "-S", "-c", "pass"], Path("/dev/null"), ())
-    tried = subprocess.run(  # noqa: S603
-        command, stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
+    try:
+        tried = subprocess.run(  # noqa: S603
+            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        return f"bubblewrap does not work here: nothing came of it in {_PATIENCE} s"
     if tried.returncode == 0:
         return ""
     words = tried.stderr.decode(errors="replace").strip().splitlines() or ["it says nothing"]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import struct
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
+
+import psutil
 
 from weightcut.errors import NotHere
 from weightcut.records import ExecutionResult
@@ -32,6 +36,7 @@ class CompileServer:
 
     def __init__(self, command: list[str], tool: Tool, scratch: Path, walls: Protections) -> None:
         self._command, self._tool, self._walls = command, tool, walls
+        self._cpu = _cpu_below if walls.bubblewrap else _own_cpu
         self._scratch = scratch
         self._scratch.mkdir(0o700)
         self._process: subprocess.Popen[bytes] | None = None
@@ -41,8 +46,8 @@ class CompileServer:
     def compile(self, sources: Mapping[str, bytes]) -> bytes | ExecutionResult:
         """Return the program (see CompileServer.java), or why there is none; one call at a time."""
         process = self._process or self._start()
-        before, started = _cpu(process), time.perf_counter()
-        with _Guard(process) as guard:
+        before, started = self._cpu(process), time.perf_counter()
+        with _Guard(process, self._cpu) as guard:
             answer = _exchange(process, sources)
         if answer is None:
             return self._failure(process, stopped=guard.stopped)
@@ -53,7 +58,7 @@ class CompileServer:
         return ExecutionResult(
             status="failed",
             output=body.decode("utf-8", errors="replace"),
-            cpu_seconds=max(0.0, _cpu(process) - before),
+            cpu_seconds=max(0.0, self._cpu(process) - before),
             wall_seconds=time.perf_counter() - started,
         )
 
@@ -111,7 +116,7 @@ class CompileServer:
         self._process = self._errors = None
         if process is None or errors is None:
             return ""
-        process.kill()
+        _kill(process)
         process.communicate()
         with errors:
             errors.seek(0)
@@ -121,20 +126,22 @@ class CompileServer:
 class _Guard:
     """Kills a process that takes too much CPU time, or waits for nothing, while it is entered."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process, self.stopped = process, False
+    def __init__(
+        self, process: subprocess.Popen[bytes], cpu: Callable[[subprocess.Popen[bytes]], float]
+    ) -> None:
+        self._process, self._cpu, self.stopped = process, cpu, False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
-        before, started = _cpu(self._process), time.monotonic()
+        before, started = self._cpu(self._process), time.monotonic()
         patience = _CPU_SECONDS
         while not self._over.wait(patience):
-            used = _cpu(self._process) - before
+            used = self._cpu(self._process) - before
             waited = time.monotonic() - started
             if used >= _CPU_SECONDS or waited >= _IDLE_SECONDS + 8 * used:
                 self.stopped = True
-                self._process.kill()
+                _kill(self._process)
                 return
             patience = max(0.1, _CPU_SECONDS - used)
 
@@ -172,9 +179,27 @@ def _exchange(
     return (bool(good), body) if len(body) == length else None
 
 
-def _cpu(process: subprocess.Popen[bytes]) -> float:
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process with all of its session: bubblewrap's end alone is not that of its inside."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _own_cpu(process: subprocess.Popen[bytes]) -> float:
     """Return the CPU seconds that a live process has used (see clock_getcpuclockid(3))."""
     try:
         return time.clock_gettime((~process.pid << 3) | 2)
     except OSError:
         return 0.0
+
+
+def _cpu_below(process: subprocess.Popen[bytes]) -> float:
+    """Return the CPU seconds of a process and all below it: bubblewrap's own are next to none."""
+    total = 0.0
+    with suppress(psutil.NoSuchProcess):
+        top = psutil.Process(process.pid)
+        for one in (top, *top.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                times = one.cpu_times()
+                total += times.user + times.system
+    return total

@@ -32,6 +32,7 @@ MAX_OUTPUT = 1 << 16
 """Bytes of output that are kept: the last ones."""
 MAX_REPORT = 1 << 10
 """Bytes that are read of what a tool reports."""
+_PATIENCE = 60.0  # seconds: a loaded machine takes its time
 Kind = Literal["program", "tests", "tool"]
 _ROLES: Mapping[Kind, tuple[str, ...]] = {
     "program": ("program",),
@@ -92,8 +93,10 @@ class Worker:
             "cpu": self._cpu,
         }
         try:
+            self._socket.settimeout(_PATIENCE)
             self._socket.send(json.dumps(settings).encode())
             ready = self._socket.recv(1 << 10)
+            self._socket.settimeout(None)
         except OSError:
             ready = b""
         if not ready:
@@ -177,7 +180,11 @@ class Worker:
     def close(self) -> None:
         """End the fork server, whatever it is doing, and remove its folders."""
         self._socket.close()
-        self._process.wait()
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:  # a fork of this process holds the socket, too
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         if self._process.stderr is not None:
             self._process.stderr.close()
         for folder in self._scratch.values():

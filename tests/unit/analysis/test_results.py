@@ -66,6 +66,19 @@ def test_the_rambling_model_with_more_codebleu_is_lost_and_pointed_out(results: 
     assert results.agreement.variants < 0.5
 
 
+@pytest.mark.parametrize("short", [OV16, FULL])
+@pytest.mark.parametrize("state", ["failed", "running"])
+def test_nothing_is_retained_on_the_answers_that_ended_first(short: str, state: str) -> None:
+    study = example_study()
+    cells = [
+        c.model_copy(update={"state": state}) if c.key == _task(short) else c for c in study.cells
+    ]
+    found = _of(build_results(*study._replace(cells=cells)), OV16)
+    assert found.verdict == "undecided"
+    assert not found.meets_target
+    assert f"{_task(short)} has only a part" in found.verdict_reasons[0]
+
+
 def test_speedups_against_the_baseline_and_the_same_engine(results: Results) -> None:
     int8, plain = _of(results, INT8), _of(results, OV16)
     latency = {v.name: v.profile.latency_ms.p50 for v in results.variants if v.profile}

@@ -117,6 +117,17 @@ def test_java_says_where(sandbox: Sandbox) -> None:
 def test_the_compiler_survives_what_ends_it(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _compiler_survives(sandbox, monkeypatch)
+
+
+@needs_java
+@needs_bwrap
+def test_the_compiler_in_bubblewrap_survives_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Sandbox(workers=1, kind="bubblewrap") as wrapped:
+        _compiler_survives(wrapped, monkeypatch)
+
+
+def _compiler_survives(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sandbox.run_program(in_main(""), language="java").status == "passed"
     slow = (
         "class A { "

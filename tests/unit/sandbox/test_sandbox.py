@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -289,7 +290,22 @@ def test_judges_are_reused_and_replaced() -> None:
         assert len(first.split()) == 1
         assert judge("import math") == first
         assert judge("import random; random.seed(1)") == ""
-        assert judge("") not in ("", first)
+        last = judge("")
+        assert last not in ("", first)
+        os.kill(int(last), signal.SIGKILL)  # as the kernel does where memory is short
+        while ") Z " not in Path(f"/proc/{int(last)}/stat").read_text():
+            time.sleep(0.01)
+        assert judge("") not in ("", last)
+
+
+def test_a_sandbox_closes_though_a_fork_holds_on_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    only = Sandbox(workers=1)
+    assert only.run_program("").status == "passed"
+    [worker] = only._idle["program"]
+    monkeypatch.setattr("weightcut.sandbox.worker._PATIENCE", 0.5)
+    with worker._socket.dup():  # what a fork of this process has
+        only.close()
+    assert worker._process.returncode == -signal.SIGKILL
 
 
 def test_human_eval() -> None:

@@ -107,6 +107,11 @@ def dismiss(child: Child) -> None:
     reap(child)
 
 
+def is_dead(child: Child) -> bool:
+    """Return whether a child waits to be reaped."""
+    return bool(select.select([child.pidfd], [], [], 0)[0])
+
+
 def cpu(child: Child) -> float:
     """Return the CPU seconds of a live child in this run (see clock_getcpuclockid(3))."""
     try:

@@ -79,6 +79,9 @@ class Server:
         places = [self._null, output, output, report, self._null, self._null, source, self._way]
         if roles == ["program"]:
             return watch.watch([self._fork("program", places, limits)], limits, self._caller)
+        if self._judge is not None and watch.is_dead(self._judge):  # killed for memory, say
+            watch.reap(self._judge)
+            self._judge = None
         if self._judge is None:
             self._judge = self._new_judge()
         jury = self._judge._replace(spent=watch.cpu(self._judge._replace(spent=0.0)))
