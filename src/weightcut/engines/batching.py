@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
+from weightcut.engines.engine import CACHE_SHARE
 from weightcut.engines.row_cache import RowCache, token_bytes
 from weightcut.errors import UsageError
 from weightcut.records import Completion, FinishReason, Request
 
 Decode = Callable[[Sequence[int], Sequence[int]], str]  # what ids say that follow others
-_CACHE_SHARE = 0.5  # of the free memory
+_ALIKE = 4
+T = TypeVar("T")
 
 
 @dataclass
@@ -89,14 +91,16 @@ class Batch:
                 waiting.append(row)
             else:
                 yield row.completion("aborted", self._decode)
-        if not waiting:
-            return
+        for rows in alike(waiting, lambda row: len(row.request.prompt_ids) + row.room):
+            yield from self._run(rows, begin)
+
+    def _run(self, waiting: list[Row], begin: float) -> Iterator[Completion]:
         # The longest prompt last, since rows are taken from the end.
         waiting.sort(key=lambda row: len(row.request.prompt_ids))
-        cache = self._cache(waiting)
+        slots, cache = self._cache(waiting)
         rows: list[Row] = []
         while waiting or rows:
-            while waiting and len(rows) < self._slots:
+            while waiting and len(rows) < slots:
                 yield from self._enter(waiting.pop(), rows, cache, begin)
             if rows:
                 yield from self._step(rows, cache, begin)
@@ -114,19 +118,19 @@ class Batch:
             generator = torch.Generator(self._model.device).manual_seed(request.seed)
         return Row(request, room, generator)
 
-    def _cache(self, rows: Sequence[Row]) -> RowCache:
+    def _cache(self, rows: Sequence[Row]) -> tuple[int, RowCache]:
         capacity = max(len(row.request.prompt_ids) + row.room for row in rows)
         slots = min(self._slots, len(rows))
         if slots < len(rows):
             # Columns move to the front each time the buffers are full; let that be seldom.
             capacity += capacity // 4
-        self._slots = min(slots, self._room(capacity))
-        return RowCache(self._model.config, self._slots, capacity)
+        slots = min(slots, self._room(capacity))
+        return slots, RowCache(self._model.config, slots, capacity)
 
     def _room(self, capacity: int) -> int:
         """Return how many rows of `capacity` columns the free memory has room for, at least one."""
         row = token_bytes(self._model.config, self._model.dtype.itemsize) * capacity
-        return max(1, int(free_memory(self._model.device) * _CACHE_SHARE / row))
+        return max(1, int(free_memory(self._model.device) * CACHE_SHARE / row))
 
     def _enter(self, row: Row, rows: list[Row], cache: RowCache, begin: float) -> list[Completion]:
         """Read a prompt into a new row and choose its first token; return it if that ends it."""
@@ -191,6 +195,21 @@ class Batch:
             rows[index] = rows[-1]
             rows.pop()
         return done
+
+
+def alike(items: Iterable[T], length: Callable[[T], int]) -> list[list[T]]:
+    """Return batches of items, the longest first, none of which is a quarter of its longest.
+
+    Each row of a batch takes the room of the longest: one outlier would cost all others theirs.
+    """
+    batches: list[list[T]] = []
+    longest = 0
+    for item in sorted(items, key=length, reverse=True):
+        if not batches or length(item) * _ALIKE <= longest:
+            batches.append([])
+            longest = length(item)
+        batches[-1].append(item)
+    return batches
 
 
 def free_memory(device: Any) -> int:

@@ -18,6 +18,9 @@ from weightcut.records import (
     TokenBlocks,
 )
 
+CACHE_SHARE = 0.5
+"""What keys and values may take of the free memory: where it is less, fewer answers at a time."""
+
 
 @dataclass(frozen=True)
 class Cost:

@@ -11,7 +11,7 @@ import psutil
 from pydantic import Field
 
 from weightcut.engines.answers import log_softmax
-from weightcut.engines.engine import Closing, Cost
+from weightcut.engines.engine import CACHE_SHARE, Closing, Cost
 from weightcut.engines.llama_cpp_context import LlamaContext, LlamaModel
 from weightcut.engines.slots import SlotBatch, needed
 from weightcut.engines.versions import told_of
@@ -23,7 +23,6 @@ from weightcut.records import Artifact, Completion, Format, LogProbs, Record, Re
 
 FILE = "model.gguf"
 _CACHE_BYTES = {"f16": 2, "f32": 4}
-_CACHE_SHARE = 0.5  # of the free memory
 
 
 class LlamaCppEngine(Record):
@@ -123,7 +122,7 @@ class LlamaCppSession(Closing):
     def _room(self, capacity: int) -> int:
         """Return how many sequences of `capacity` tokens the free memory has room for."""
         width = cache_width(self._header) * _CACHE_BYTES[self._engine.kv_cache]
-        free = psutil.virtual_memory().available * _CACHE_SHARE
+        free = psutil.virtual_memory().available * CACHE_SHARE
         return max(1, int(free / (width * capacity)))
 
 

@@ -13,7 +13,7 @@ import psutil
 from pydantic import Field
 
 from weightcut.engines.answers import log_softmax
-from weightcut.engines.engine import Closing, Cost
+from weightcut.engines.engine import CACHE_SHARE, Closing, Cost
 from weightcut.engines.onnxruntime_rows import OnnxRows
 from weightcut.engines.slots import SlotBatch, needed, positions_of
 from weightcut.engines.versions import told_of
@@ -22,7 +22,6 @@ from weightcut.models.tokenizer import load_tokenizer
 from weightcut.records import Artifact, Completion, Format, LogProbs, Record, Request, TokenBlocks
 
 GRAPH = "model.onnx"
-_CACHE_SHARE = 0.5  # of the free memory
 
 
 class OnnxRuntimeEngine(Record):
@@ -112,7 +111,7 @@ class OnnxRuntimeSession(Closing):
     def _rows(self, slots: int, capacity: int) -> OnnxRows:
         if self._opened is None:
             raise WeightcutError("the session is closed")
-        free = psutil.virtual_memory().available * _CACHE_SHARE
+        free = psutil.virtual_memory().available * CACHE_SHARE
         return OnnxRows(self._opened, self._folder, slots, capacity, int(free))
 
 

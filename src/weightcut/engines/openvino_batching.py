@@ -14,11 +14,11 @@ import numpy.typing as npt
 import psutil
 
 from weightcut.engines.answers import Answer, choose, log_softmax
+from weightcut.engines.engine import CACHE_SHARE
 from weightcut.errors import BrokenInput, NotHere, WeightcutError
 from weightcut.models.tokenizer import Tokenizer
 from weightcut.records import Completion, Request
 
-_CACHE_SHARE = 0.5  # of the free memory
 _BLOCK = 32  # tokens in one block of the cache, on the CPU
 _PREFILL_TOKENS = 2048  # in one step; longer prompts are read in pieces
 _CANDIDATES = 1 << 16
@@ -121,7 +121,7 @@ class PagedBatching:
 
     def _room(self) -> int:
         """Return the blocks that a share of the free memory holds."""
-        return int(psutil.virtual_memory().available * _CACHE_SHARE / self._block_bytes)
+        return int(psutil.virtual_memory().available * CACHE_SHARE / self._block_bytes)
 
     def _open(self, blocks: int) -> Any:
         import openvino_genai as genai

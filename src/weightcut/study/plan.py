@@ -92,6 +92,9 @@ class _Planner:
         self.words = {v.name: _judged(v, self.steps[v.name]) for v in self.variants}
         self.lacking = {task.kind: lacks(open_task(task)) for task in spec.tasks}
         self.keys = {name: self._keys_of(steps) for name, steps in self.steps.items()}
+        self.limits = (machine.get("memory_available_bytes"), machine.get("disk_free_bytes"))
+        cards = [gpu.get("memory_bytes") for gpu in machine.get("gpus", ())]
+        self.gpu_memory = max((size for size in cards if size), default=None)
         self.predictor = Predictor(
             spec,
             checkpoint,
@@ -99,10 +102,8 @@ class _Planner:
             self._speed(),
             verdicts.resident_bits(),
             self._sizes(),
+            (self.limits[0], self.gpu_memory),
         )
-        self.limits = (machine.get("memory_available_bytes"), machine.get("disk_free_bytes"))
-        cards = [gpu.get("memory_bytes") for gpu in machine.get("gpus", ())]
-        self.gpu_memory = max((size for size in cards if size), default=None)
         self.made: set[str] = set()
         self.unbuilt: dict[str, str] = {}  # variants that are not built, and why
 

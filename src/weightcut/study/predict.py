@@ -9,6 +9,7 @@ from functools import cached_property
 
 from weightcut.compression import recipe
 from weightcut.compression.method import Method
+from weightcut.engines.batching import alike
 from weightcut.engines.engine import Engine
 from weightcut.hardware.speed import REFERENCE, Speed
 from weightcut.models.shape import Shape
@@ -66,7 +67,8 @@ class Predictor:
     """Tells the work of the cells of one study.
 
     resident: bits that a weight takes at work, by the method that quantized it, where they are not
-    those that are stored. made: bytes of the artifacts of variants that were built before.
+    those that are stored. made: bytes of the artifacts of variants that were built before. memory:
+    bytes that are free for an engine, on the CPU and on a GPU; None where nobody knows.
     """
 
     spec: StudySpec
@@ -75,6 +77,7 @@ class Predictor:
     speed: Speed = REFERENCE
     resident: Mapping[str, float] = field(default_factory=dict)
     made: Mapping[str, int] = field(default_factory=dict)
+    memory: tuple[int | None, int | None] = (None, None)
 
     def work(self, key: CellKey, steps: Sequence[Step], todo: Sequence[Step]) -> Work:
         """Return what a cell has to do; todo: those of the variant's steps that a build has to run.
@@ -86,6 +89,8 @@ class Predictor:
         engine = open_engine(self.spec.variant(key.variant).engine)
         methods = [recipe.build(step) for step in steps]
         model = self.model(methods, self.made.get(key.variant))
+        room = self.memory[getattr(engine, "gpu", False)]
+        model = model if room is None else model._replace(room=float(room))
         slots = int(getattr(engine, "max_batch", _SLOTS))
         if key.stage == "profile":
             return self._profile(engine, methods, model, slots)
@@ -167,6 +172,10 @@ class Predictor:
             limit=limit,
             longest=max(prompts, default=0) + limit,
             scored=True,
+            batches=tuple(
+                (len(batch), batch[0] + limit)
+                for batch in alike(prompts, lambda prompt: prompt + limit)
+            ),
         )
 
     def _left(self, methods: Sequence[Method]) -> Shape:

@@ -6,10 +6,12 @@ machine's full speed; of memory in bytes. `costs.py` says how far each part is f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from weightcut.compression.method import Requirements
+from weightcut.engines.engine import CACHE_SHARE
 from weightcut.hardware.speed import Speed
 from weightcut.models.shape import Shape
 from weightcut.profiling.load import WAVES
@@ -19,6 +21,7 @@ Amounts = Mapping[str, float]
 _WIDE = 2  # bytes of a 16-bit number
 _FLOAT = 4
 _WATCHED = 1.5  # seconds that a profile watches the machine before and after, at least
+_ROOM = 1.25  # of the longest, in buffers that others enter as some end
 _ROUNDS = 2  # of each level of concurrency
 
 
@@ -27,6 +30,7 @@ class Asked(NamedTuple):
 
     prompts, tokens: tokens of all prompts and of all answers together. limit: tokens that an answer
     may have. longest: tokens of the longest sequence. scored: whether answers are scored beside.
+    batches: how many sequences are answered in turn, and the longest of each; all at once without.
     """
 
     answers: int
@@ -35,6 +39,7 @@ class Asked(NamedTuple):
     limit: int
     longest: int
     scored: bool = False
+    batches: tuple[tuple[int, int], ...] = ()
 
 
 class Weights(NamedTuple):
@@ -50,12 +55,19 @@ class Model(NamedTuple):
     shape: Shape
     weights: Weights
     speed: Speed
+    room: float = math.inf  # bytes that are free where it is opened
+
+    def slots(self, count: int, longest: int, most: int) -> int:
+        """Return how many of `count` sequences are answered at a time: caches have their share."""
+        free = max(0.0, self.room - self.weights.resident) * CACHE_SHARE
+        row = _ROOM * longest * self.shape.cache * _WIDE
+        return max(1, min(count, most, int(min(free / row, most)) if row else most))
 
 
 def time_of_answers(asked: Asked, slots: int, model: Model) -> dict[str, float]:
     """Return the work of answering `slots` requests at a time, others entering as some end."""
     shape, at = model.shape, model.speed
-    slots = max(1, min(slots, asked.answers))
+    slots = model.slots(*max(_batches(asked)), slots)
     answers = max(1, asked.answers)
     mean = asked.tokens / answers
     # The last ones run to the limit while the batch empties.
@@ -103,17 +115,23 @@ def time_of_profile(spec: ProfileSpec, prompt: float, slots: int, model: Model) 
 def memory_of_answers(asked: Asked, slots: int, model: Model) -> dict[str, float]:
     """Return what is in memory while `slots` requests are answered at a time."""
     shape = model.shape
-    slots = max(1, min(slots, asked.answers))
     mean = asked.prompts / max(1, asked.answers) + asked.limit
-    # Buffers that others enter as some end are made a quarter longer than the longest.
-    room = asked.longest * (1.25 if asked.answers > slots else 1.0)
+    columns = 0.0
+    for count, longest in _batches(asked):
+        at_once = model.slots(count, longest, slots)
+        columns = max(columns, at_once * longest * (_ROOM if count > at_once else 1.0))
+    slots = model.slots(*max(_batches(asked)), slots)
     return _held(model) | {
-        "buffers": slots * room * shape.cache * _WIDE,
+        "buffers": columns * shape.cache * _WIDE,
         "blocks": slots * mean * shape.cache * _WIDE,
         "scoring": 1.0 if asked.scored else 0.0,
         "batch": float(slots * shape.vocabulary * _FLOAT),
         "activations": float(asked.longest * shape.hidden * _WIDE),
     }
+
+
+def _batches(asked: Asked) -> tuple[tuple[int, int], ...]:
+    return asked.batches or ((asked.answers, asked.longest),)
 
 
 def memory_of_windows(length: int, model: Model) -> dict[str, float]:

@@ -48,6 +48,25 @@ def test_more_answers_are_never_less_work(
     assert all(amount <= more_held[name] for name, amount in held.items())
 
 
+def test_caches_have_a_share_of_the_memory_and_fewer_are_answered_at_a_time() -> None:
+    """As the engines do it: a large model on a small machine is no reason to refuse its cells."""
+    wide = MODEL._replace(room=MODEL.weights.resident + 2 * 1.25 * 3 * 82 * 64 * 2)
+    for slots, same in ((3, True), (2, True), (10, False)):
+        free, tight = (work.memory_of_answers(asked(), slots, m) for m in (MODEL, wide))
+        assert (free == tight) == same
+        assert tight["buffers"] <= 3 * 1.25 * 82 * 64 * 2
+        times = [work.time_of_answers(asked(), slots, m)["steps"] for m in (MODEL, wide)]
+        assert (times[0] == times[1]) == same
+    least = work.memory_of_answers(asked(), 10, MODEL._replace(room=0.0))
+    assert least["buffers"] == 1.25 * 82 * 64 * 2
+
+
+def test_an_outlier_makes_no_room_for_all() -> None:
+    split = Asked(9, 9 * 50.0, 9 * 20.0, 32, longest=800, batches=((1, 800), (8, 82)))
+    assert work.memory_of_answers(split, 8, MODEL)["buffers"] == 800 * 64 * 2
+    assert work.memory_of_answers(split._replace(batches=()), 8, MODEL)["buffers"] > 8 * 800 * 128
+
+
 def test_buffers_are_for_the_longest_and_blocks_for_what_is_there() -> None:
     uneven = Asked(4, 4 * 50.0, 80.0, limit=32, longest=332)
     whole = work.memory_of_answers(uneven, 4, MODEL)
