@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,4 +14,4 @@ def test_batches_hold_all_and_none_far_shorter_than_the_longest(lengths: list[in
     assert [n for batch in batches for n in batch] == sorted(lengths, reverse=True)
     assert all(4 * batch[-1] > batch[0] for batch in batches)
     longest = [batch[0] for batch in batches]
-    assert all(4 * later <= first for first, later in zip(longest, longest[1:], strict=False))
+    assert all(4 * later <= first for first, later in pairwise(longest))
