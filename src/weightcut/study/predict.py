@@ -110,7 +110,7 @@ class Predictor:
             methods,
             work.time_of_answers(asked, slots, model),
             work.memory_of_answers(asked, slots, model),
-            asked.answers * _ANSWER_KEPT,
+            int(asked.answers) * _ANSWER_KEPT,
         )
 
     def model(self, methods: Sequence[Method], stored: int | None = None) -> Model:
@@ -131,12 +131,16 @@ class Predictor:
         step = max(1, len(offered) // (spec.prompts + 1))
         timed = offered[::step][: spec.prompts + 1]  # as `prompts.profile_requests` picks them
         prompt, new = sum(timed) / len(timed), spec.new_tokens
-        many = max((slots if spec.load else 1, *spec.concurrency))
+        many = max((spec.load.at_once if spec.load else 1, *spec.concurrency))
         asked = Asked(many, many * prompt, many * new, new, max(timed) + new)
+
+        def seconds(amounts: Amounts) -> float:
+            return sum(map(costs.seconds, loads(engine, methods, amounts, {}, 0).time))
+
         return loads(
             engine,
             methods,
-            work.time_of_profile(spec, prompt, slots, model),
+            work.time_of_profile(spec, prompt, slots, model, seconds),
             work.memory_of_answers(asked, min(many, slots), model),
             0,
         )

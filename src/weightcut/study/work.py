@@ -7,7 +7,7 @@ machine's full speed; of memory in bytes. `costs.py` says how far each part is f
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from weightcut.compression.method import Requirements
@@ -15,7 +15,7 @@ from weightcut.engines.engine import CACHE_SHARE
 from weightcut.hardware.speed import Speed
 from weightcut.models.shape import Shape
 from weightcut.profiling.load import WAVES
-from weightcut.records import ProfileSpec
+from weightcut.records import LoadSpec, ProfileSpec
 
 Amounts = Mapping[str, float]
 _WIDE = 2  # bytes of a 16-bit number
@@ -28,18 +28,19 @@ _ROUNDS = 2  # of each level of concurrency
 class Asked(NamedTuple):
     """What an engine is asked for.
 
-    prompts, tokens: tokens of all prompts and of all answers together. limit: tokens that an answer
-    may have. longest: tokens of the longest sequence. scored: whether answers are scored beside.
-    batches: how many sequences are answered in turn, and the longest of each; all at once without.
+    answers: how many, on average. prompts, tokens: tokens of all prompts and of all answers
+    together. limit: tokens that an answer may have. longest: tokens of the longest sequence.
+    scored: whether answers are scored beside. batches: how many sequences are answered in turn,
+    and the longest of each; all at once without.
     """
 
-    answers: int
+    answers: float
     prompts: float
     tokens: float
     limit: int
     longest: int
     scored: bool = False
-    batches: tuple[tuple[int, int], ...] = ()
+    batches: tuple[tuple[float, int], ...] = ()
 
 
 class Weights(NamedTuple):
@@ -57,14 +58,14 @@ class Model(NamedTuple):
     speed: Speed
     room: float = math.inf  # bytes that are free where it is opened
 
-    def slots(self, count: int, longest: int, most: int) -> int:
+    def slots(self, count: float, longest: int, most: float) -> float:
         """Return how many of `count` sequences are answered at a time: caches have their share."""
         free = max(0.0, self.room - self.weights.resident) * CACHE_SHARE
         row = _ROOM * longest * self.shape.cache * _WIDE
-        return max(1, min(count, most, int(min(free / row, most)) if row else most))
+        return max(1.0, min(count, most, free / row if row else most))
 
 
-def time_of_answers(asked: Asked, slots: int, model: Model) -> dict[str, float]:
+def time_of_answers(asked: Asked, slots: float, model: Model) -> dict[str, float]:
     """Return the work of answering `slots` requests at a time, others entering as some end."""
     shape, at = model.shape, model.speed
     slots = model.slots(*max(_batches(asked)), slots)
@@ -96,23 +97,70 @@ def time_of_windows(count: int, length: int, model: Model) -> dict[str, float]:
     }
 
 
-def time_of_profile(spec: ProfileSpec, prompt: float, slots: int, model: Model) -> dict[str, float]:
-    """Return the work of timing: each prompt alone, then several at once, twice."""
-    batches = [(1, spec.prompts + 1.0), *((n, float(_ROUNDS)) for n in spec.concurrency if n > 1)]
+def time_of_profile(
+    spec: ProfileSpec,
+    prompt: float,
+    slots: int,
+    model: Model,
+    seconds: Callable[[Amounts], float],
+) -> dict[str, float]:
+    """Return the work of timing: each prompt alone, several at once, twice, then the load.
+
+    seconds: what amounts take on the engine; how many requests of a rate meet depends on it.
+    """
+
+    def batch(size: float) -> Amounts:
+        asked = Asked(size, size * prompt, size * spec.new_tokens, spec.new_tokens, 0)
+        once = ("start", "opening", "answers")
+        made = time_of_answers(asked, slots, model)
+        return {name: amount for name, amount in made.items() if name not in once}
+
+    batches = [(1.0, spec.prompts + 1.0)]
+    batches += [(float(n), float(_ROUNDS)) for n in spec.concurrency if n > 1]
     if spec.load is not None:
-        # At low rates requests are answered one by one; clients ask in waves.
-        batches.append((1, float(spec.load.requests * len(spec.load.rates))))
-        batches += [(n, max(spec.load.requests / n, WAVES)) for n in spec.load.clients]
+        batches += _under_load(spec.load, slots, lambda size: seconds(batch(size)))
     found = _opening(model) | {"watching": _WATCHED}
-    for level, times in batches:
-        asked = Asked(level, level * prompt, level * spec.new_tokens, spec.new_tokens, 0)
-        for name, amount in time_of_answers(asked, slots, model).items():
-            if name not in ("start", "opening", "answers"):
-                found[name] = found.get(name, 0.0) + times * amount
+    for size, times in batches:
+        for name, amount in batch(size).items():
+            found[name] = found.get(name, 0.0) + times * amount
     return found
 
 
-def memory_of_answers(asked: Asked, slots: int, model: Model) -> dict[str, float]:
+def _under_load(
+    load: LoadSpec, slots: int, seconds: Callable[[float], float]
+) -> Iterator[tuple[float, float]]:
+    """Yield how many requests of each level are answered together, and how many times that is.
+
+    seconds: what a batch of that size takes. Time without a request under way is not waited for,
+    so a level takes as long as the engine is at work.
+    """
+    most = min(load.at_once, slots)
+    for rate in load.rates:
+        size = _meeting(rate, min(most, load.requests), seconds)
+        yield size, (load.requests - 1) / size
+        yield 1, 1  # the last one, after which no others come
+    for clients in load.clients:
+        size = min(clients, most)
+        yield size, max(load.requests, WAVES * clients) / size
+
+
+def _meeting(rate: float, most: float, seconds: Callable[[float], float]) -> float:
+    """Return how many requests that arrive at a rate are under way while any is, on average.
+
+    While one is answered `coming` others arrive, a Poisson number where none has to wait; the more
+    there are, the longer each takes. Above the engine's capacity as many as can be are answered
+    together.
+    """
+    size = 1.0
+    for _ in range(100):  # from below: where the number settles first
+        coming = rate * seconds(size)
+        before, size = size, min(most, coming / -math.expm1(-coming)) if coming else 1.0
+        if size - before < 1e-3:
+            break
+    return size
+
+
+def memory_of_answers(asked: Asked, slots: float, model: Model) -> dict[str, float]:
     """Return what is in memory while `slots` requests are answered at a time."""
     shape = model.shape
     mean = asked.prompts / max(1, asked.answers) + asked.limit
@@ -130,7 +178,7 @@ def memory_of_answers(asked: Asked, slots: int, model: Model) -> dict[str, float
     }
 
 
-def _batches(asked: Asked) -> tuple[tuple[int, int], ...]:
+def _batches(asked: Asked) -> tuple[tuple[float, int], ...]:
     return asked.batches or ((asked.answers, asked.longest),)
 
 

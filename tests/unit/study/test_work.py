@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import yaml
@@ -12,10 +14,11 @@ from hypothesis import strategies as st
 
 from weightcut import registry
 from weightcut.compression.method import Requirements
-from weightcut.engines.engine import Cost
+from weightcut.engines.engine import Cost, Progress
 from weightcut.hardware.speed import REFERENCE
 from weightcut.models.shape import Shape
-from weightcut.records import LoadSpec, ProfileSpec
+from weightcut.profiling import load
+from weightcut.records import Completion, LoadSpec, ProfileSpec, Request
 from weightcut.study import costs, work
 from weightcut.study.costs import Load
 from weightcut.study.work import Asked, Model, Weights
@@ -100,15 +103,85 @@ def test_a_machine_of_half_the_speed_needs_twice_the_time() -> None:
     assert there == pytest.approx(here | {n: 2 * a for n, a in here.items() if n != "answers"})
 
 
-def test_requests_at_a_rate_count_as_asked_one_by_one_and_those_of_clients_in_waves() -> None:
+class Clock:
+    """Seconds that a scripted server has been at work."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+class Server:
+    """Continuous batching: a step costs seconds of its own, and some for each answer and prompt."""
+
+    step_s, answer_s, prompt_s = 0.01, 0.001, 0.02
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._left, self._new = clock, dict[str, int](), 0
+
+    def generate(self, requests: Sequence[Request]) -> Sequence[Completion]:
+        raise AssertionError(f"{len(requests)} requests were asked as a batch")
+
+    def live(self, slots: int, tokens: int) -> Server:
+        return self
+
+    def submit(self, request: Request) -> None:
+        self._left[request.id] = request.max_new_tokens
+        self._new += 1
+
+    def step(self) -> list[Progress]:
+        self._clock.now += self.step_s + self.answer_s * len(self._left)
+        self._clock.now += self.prompt_s * self._new
+        left = {name: tokens - 1 for name, tokens in self._left.items()}
+        self._left, self._new = {name: more for name, more in left.items() if more}, 0
+        return [
+            Progress(name, ((1, None),), None if more else "length") for name, more in left.items()
+        ]
+
+    @classmethod
+    def seconds(cls, amounts: Mapping[str, float]) -> float:
+        """Return what amounts of work for MODEL and prompts of 50 tokens take on this server."""
+        per_step = cls.step_s / (MODEL.weights.resident / REFERENCE.read)
+        per_token = cls.answer_s / (2 * SHAPE.parameters / REFERENCE.gemm)
+        per_prompt = cls.prompt_s / (2 * SHAPE.parameters * 50 / REFERENCE.gemm)
+        return (
+            per_step * amounts["weights"]
+            + per_token * amounts["tokens"]
+            + per_prompt * amounts["prompts"]
+        )
+
+
+@pytest.mark.parametrize(
+    "level",
+    [{"rates": (r,), "clients": ()} for r in (0.5, 2, 4, 8, 12, 16, 40, 400)]
+    + [{"rates": (), "clients": (n,)} for n in (1, 8, 32, 64)],
+)
+def test_a_load_is_predicted_to_take_as_long_as_the_server_is_at_work(
+    level: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = LoadSpec(requests=100, at_once=32, **level)
+    monkeypatch.setattr(load, "time", clock := Clock())
+    asked = Request(id="", prompt="", prompt_ids=(1,) * 50, max_new_tokens=24, ignore_stop=True)
+    warm_up = Server.prompt_s + 24 * (Server.step_s + Server.answer_s)
+    list(load.under_load(Server(clock), [asked], spec, seed=1))
     still = ProfileSpec(concurrency=(1,), prompts=3)
-    load = LoadSpec(rates=(1.0,), clients=(4, 1), requests=8)
-    busy = still.model_copy(update={"load": load})
-    before = work.time_of_profile(still, 50, 8, MODEL)
-    after = work.time_of_profile(busy, 50, 8, MODEL)
-    # 8 at the rate, 4 waves of four clients, 8 of one.
-    assert after["weights"] == pytest.approx(before["weights"] * (4 + 8 + 4 + 8) / 4)
-    assert after["prompts"] == pytest.approx(before["prompts"] * (4 + 8 + 4 * 4 + 8) / 4)
+    busy = still.model_copy(update={"load": spec})
+    before, after = (
+        Server.seconds(work.time_of_profile(one, 50, 128, MODEL, Server.seconds))
+        for one in (still, busy)
+    )
+    assert after - before == pytest.approx(clock.now - warm_up, rel=0.15)
+
+
+def test_an_engine_that_is_said_to_cost_nothing_answers_a_rate_one_by_one() -> None:
+    busy = ProfileSpec(load=LoadSpec(rates=(1.0,), clients=()))
+    still = busy.model_copy(update={"load": None})
+    before, after = (
+        work.time_of_profile(one, 50, 8, MODEL, lambda _amounts: 0.0) for one in (still, busy)
+    )
+    assert after["weights"] > before["weights"]
 
 
 def test_calibration_costs_time_and_memory_by_its_tokens() -> None:
@@ -158,7 +231,7 @@ def test_the_table_names_parts_and_amounts_that_exist() -> None:
     time = (
         work.time_of_answers(asked(), 1, MODEL)
         | work.time_of_windows(1, 2, MODEL)
-        | work.time_of_profile(ProfileSpec(), 1, 1, MODEL)
+        | work.time_of_profile(ProfileSpec(), 1, 1, MODEL, lambda _amounts: 0.0)
     )
     memory = work.memory_of_answers(asked(), 1, MODEL) | work.memory_of_windows(1, MODEL)
     needs = replace(Requirements(), tokens=1, window=1)
