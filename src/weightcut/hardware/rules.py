@@ -117,7 +117,7 @@ class Rule(Record):
     verdict: Verdict
     reason: str
     instead: str = ""
-    resident_bits: float | None = None
+    resident_bits: dict[str, float] = {}
     source: Source
 
     def fires(self, part: Part, at: Device) -> bool:

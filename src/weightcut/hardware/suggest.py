@@ -87,7 +87,7 @@ def _predict(
     steps: Sequence[Any],
 ) -> Suggestion:
     bits = (judged.part.bits if judged else None) or _WIDE
-    resident = (judged.resident_bits if judged else None) or bits
+    resident = judged.resident_bits.get(opened.part.name, bits) if judged else bits
     weights = int(parameters * bits / 8)
     in_memory = int(parameters * resident / 8)
     if device.kind == "cpu":

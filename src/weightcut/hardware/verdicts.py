@@ -33,8 +33,8 @@ class Judgement(Record):
     device: str
     verdict: Verdict
     findings: tuple[Finding, ...] = ()
-    resident_bits: float | None = Field(
-        None, description="bits that a weight takes in memory, where not those that are stored"
+    resident_bits: dict[str, float] = Field(
+        {}, description="bits that a weight takes in engines where not those that are stored"
     )
 
     @property
@@ -95,14 +95,13 @@ def part_of(kind: Literal["method", "engine"], made: Any, name: str = "") -> Par
     )
 
 
-def resident_bits() -> dict[str, float]:
-    """Return the bits that a weight takes at work on this CPU, by method, where the rules tell.
+def resident_bits() -> dict[str, dict[str, float]]:
+    """Return the bits that a weight takes at work, by method and engine, where the rules tell.
 
-    That is where a method's weights are stored smaller than they are computed with.
+    That is where an engine computes with larger weights than the method stores.
     """
     cpu = devices()[0]
-    found = {one.name: judge(one, cpu).resident_bits for one in parts() if one.kind == "method"}
-    return {name: bits for name, bits in found.items() if bits is not None}
+    return {one.name: judge(one, cpu).resident_bits for one in parts() if one.kind == "method"}
 
 
 def devices(card: Card | None = None) -> tuple[Device, ...]:
@@ -159,7 +158,7 @@ def judge(part: Part, device: Device) -> Judgement:
         device=device.name,
         verdict=findings[0].verdict if findings else "works",
         findings=tuple(findings),
-        resident_bits=next((rule.resident_bits for rule in fired if rule.resident_bits), None),
+        resident_bits={k: v for rule in reversed(fired) for k, v in rule.resident_bits.items()},
     )
 
 

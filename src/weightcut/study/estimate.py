@@ -30,7 +30,7 @@ class Estimator:
         """Return seconds of an answer, or bytes in memory or on disk."""
         steps = fitted(variant.recipe, self._format, variant.engine)
         methods = [recipe.build(step) for step in steps]
-        model = self._predictor.model(methods)
+        model = self._predictor.model(methods, variant.engine.kind)
         if goal == "size":
             return float(model.weights.stored)
         asked = Asked(1, PROMPT, TOKENS, TOKENS, int(PROMPT) + TOKENS)

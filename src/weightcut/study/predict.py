@@ -66,16 +66,17 @@ class Work:
 class Predictor:
     """Tells the work of the cells of one study.
 
-    resident: bits that a weight takes at work, by the method that quantized it, where they are not
-    those that are stored. made: bytes of the artifacts of variants that were built before. memory:
-    bytes that are free for an engine, on the CPU and on a GPU; None where nobody knows.
+    resident: bits that a weight takes at work, by the method that quantized it and the engine,
+    where they are not those that are stored. made: bytes of the artifacts of variants that were
+    built before. memory: bytes that are free for an engine, on the CPU and on a GPU; None where
+    nobody knows.
     """
 
     spec: StudySpec
     checkpoint: Checkpoint
     shape: Shape
     speed: Speed = REFERENCE
-    resident: Mapping[str, float] = field(default_factory=dict)
+    resident: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     made: Mapping[str, int] = field(default_factory=dict)
     memory: tuple[int | None, int | None] = (None, None)
 
@@ -88,7 +89,7 @@ class Predictor:
             return self._build(steps, todo)
         engine = open_engine(self.spec.variant(key.variant).engine)
         methods = [recipe.build(step) for step in steps]
-        model = self.model(methods, self.made.get(key.variant))
+        model = self.model(methods, engine.kind, self.made.get(key.variant))
         room = self.memory[getattr(engine, "gpu", False)]
         model = model if room is None else model._replace(room=float(room))
         slots = int(getattr(engine, "max_batch", _SLOTS))
@@ -113,14 +114,19 @@ class Predictor:
             int(asked.answers) * _ANSWER_KEPT,
         )
 
-    def model(self, methods: Sequence[Method], stored: int | None = None) -> Model:
-        """Return what an engine opens after these steps; stored: its bytes, if they are known."""
+    def model(
+        self, methods: Sequence[Method], engine: str = "", stored: int | None = None
+    ) -> Model:
+        """Return what an engine opens after these steps; stored: its bytes, if they are known.
+
+        engine: its name, where it matters how weights lie in memory.
+        """
         shape, last = self._left(methods), _quantizer(methods)
         outer = last.requirements().outer_bits if last else WIDE
         bits = ((last.bits or WIDE) + _SCALES) if last else WIDE
         stored = stored or work.bytes_of(shape, bits, outer)
         resident = stored
-        if last is not None and (at_work := self.resident.get(last.kind)):
+        if last is not None and (at_work := self.resident.get(last.kind, {}).get(engine)):
             resident = work.bytes_of(shape, at_work, max(outer, at_work))
         return Model(shape, Weights(stored, resident), self.speed)
 

@@ -71,9 +71,9 @@ def test_an_old_card_is_told_why_and_what_to_do() -> None:
     assert "only its CUDA 12.6 build has kernels for 5.2" in reasons
 
 
-def test_what_is_unpacked_takes_16_bits_in_memory() -> None:
-    assert on("H100", "gptq").resident_bits == 16
-    assert on("H100", "bnb-nf4").resident_bits is None
+def test_what_an_engine_unpacks_takes_16_bits_in_its_memory_alone() -> None:
+    assert on("H100", "gptq").resident_bits == {"transformers": 16}
+    assert on("H100", "bnb-nf4").resident_bits == {}
 
 
 def test_training_on_a_cpu_is_slow_and_an_old_cpu_lacks_kernels() -> None:

@@ -11,11 +11,13 @@ from tests.unit.models.test_shape import EMBEDDING, LAYERS, LLAMA, checkpoint
 
 from weightcut.compression import recipe
 from weightcut.errors import NotHere
-from weightcut.hardware import rules
+from weightcut.hardware import rules, verdicts
 from weightcut.hardware.speed import REFERENCE
+from weightcut.models.shape import shape_of
 from weightcut.records import CellKey, Checkpoint
 from weightcut.study import plan as module
 from weightcut.study.plan import Plan, PlannedCell, make_plan, refuse_if_too_big
+from weightcut.study.predict import Predictor
 from weightcut.study.spec import load_study
 
 BIG = {
@@ -105,6 +107,23 @@ def test_weights_that_are_unpacked_at_work_need_the_memory_of_16_bits(tmp_path: 
     plan = planned(big(tmp_path), recipes, 1e12)
     full, gptq = cell(plan, "full/perplexity"), cell(plan, "gptq/perplexity")
     assert gptq.prediction.memory > 0.8 * full.prediction.memory
+
+
+@pytest.mark.parametrize(("engine", "bits"), [("transformers", 16), ("vllm", 4), ("tensorrt", 4)])
+def test_packed_weights_are_large_in_engines_that_unpack_them_alone(
+    engine: str, bits: int, tmp_path: Path
+) -> None:
+    variants = {"full": {"engine": engine}, "gptq": {"engine": engine, "recipe": "gptq"}}
+    model = big(tmp_path)
+    spec = load_study({"model": str(model.path), "variants": variants, "tasks": TASKS})
+    predictor = Predictor(spec, model, shape_of(model), resident=verdicts.resident_bits())
+    key = CellKey(variant="gptq", stage="task", task="perplexity")
+    work = predictor.work(key, (recipe.parse_step("gptq"),), ())
+    [held] = work.memory
+    inner = predictor.shape.inner
+    assert held[0].amounts["resident"] == pytest.approx(
+        inner * bits / 8 + predictor.shape.outer * 2, rel=0.07
+    )
 
 
 def test_larger_models_and_longer_texts_cost_more(tmp_path: Path) -> None:
