@@ -40,6 +40,7 @@ def limits(results: Results) -> list[str]:
             f"Quality is that of {text.plain(first.task)}: it tells nothing of other kinds of work."
         )
         found += _power(results)
+    found += _zeros(results)
     busy = [v for v in results.variants if v.profile and v.profile.quiet is False]
     if busy:
         found.append(
@@ -55,6 +56,21 @@ def limits(results: Results) -> list[str]:
     if "counters" in kinds:
         found.append("Energy counters are of whole devices: other work on them is counted too.")
     return found
+
+
+def _zeros(results: Results) -> list[str]:
+    """Return of which variants the weights were set to zero, and that this brings nothing here."""
+    sparse = [
+        text.plain(variant.name)
+        for variant in results.variants
+        if any("zeros_by_layer" in d for d in variant.details.values() if isinstance(d, dict))
+    ]
+    if not sparse:
+        return []
+    return [
+        f"The zeros of {', '.join(sparse)} are stored and multiplied like any other weight: they "
+        "bring neither size nor speed on any engine here."
+    ]
 
 
 def _power(results: Results) -> list[str]:

@@ -55,3 +55,13 @@ def test_many_names_are_cut_short(results: Results) -> None:
     ]
     found = view.gaps(results.model_copy(update={"variants": variants}))
     assert any(gap.endswith("and 18 more.") for gap in found)
+
+
+def test_zeros_that_bring_nothing_are_among_the_limits(results: Results) -> None:
+    assert not any("zeros" in limit for limit in view.page(results).limits)
+    sparse = results.variants[1].model_copy(
+        update={"name": "half\nzero", "details": {"wanda": {"zeros_by_layer": {"a": 0.5}}}}
+    )
+    found = view.page(results.model_copy(update={"variants": [results.variants[0], sparse]})).limits
+    assert any(limit.startswith("The zeros of half zero are stored") for limit in found)
+    assert any("neither size nor speed" in limit for limit in found)
