@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 from weightcut import settings
+from weightcut.compression.accelerate_start import BACKEND
 from weightcut.compression.method import Context
 from weightcut.compression.training import Windows
 from weightcut.errors import (
@@ -62,8 +63,10 @@ def run(method: Any, source: Path, out: Path, context: Context, text: Windows) -
         "seed": context.seed,
     }
     write_whole(folder / "job.json", json.dumps(job).encode())
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
+    launcher = "weightcut.compression.accelerate_start"
+    command = [sys.executable, "-m", launcher, "--config_file", str(config)]
     command += ["--main_process_ip", "127.0.0.1", "--main_process_port", "0"]
+    command += ["--rdzv_backend", BACKEND]
     command += ["-m", "weightcut.compression.accelerate_worker", str(folder)]
     tail: deque[str] = deque(maxlen=200)
     result: dict[str, Any] = {}
@@ -142,10 +145,11 @@ def _config(name: str) -> Path:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment: no hub, and gloo's connections on the loopback where all are here."""
+    """Return the environment: no hub, and connections of gloo and NCCL on the loopback alone."""
     found = settings.isolated_environment()
     found.pop("WEIGHTCUT_ACCELERATE", None)  # it is launched already
     found.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    found.setdefault("NCCL_SOCKET_IFNAME", "lo")
     found.setdefault("OMP_NUM_THREADS", "1")
     return found
 

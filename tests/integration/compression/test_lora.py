@@ -5,13 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from tests.families import make_family
@@ -165,6 +168,27 @@ def test_a_killed_run_goes_on_with_the_same_losses(tmp_path: Path) -> None:
     assert seconds == sorted(seconds)
 
 
+@contextmanager
+def listening() -> Iterator[set[str]]:
+    """Give the addresses that processes started in the block are seen to listen on."""
+    found, done = set[str](), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.05):
+            for child in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    sockets = child.net_connections("inet")
+                    found.update(s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        thread.join()
+
+
 @pytest.mark.parametrize(
     ("config", "kind"),
     [("cpu", "lora"), ("zero2_cpu", "distill"), ("zero3_cpu", "distill"), ("zero3_cpu", "lora")],
@@ -183,7 +207,9 @@ def test_two_processes_have_the_losses_of_one(
     for name in ("", config):
         monkeypatch.setenv("WEIGHTCUT_ACCELERATE", name)
         made = context(teacher, tmp_path / f"scratch-{name}")
-        method.model_validate(settings).compress(student, empty(tmp_path / f"out-{name}"), made)
+        with listening() as addresses:
+            method.model_validate(settings).compress(student, empty(tmp_path / f"out-{name}"), made)
+        assert addresses == ({"127.0.0.1"} if name else set())
         found.append(made.record)
     alone, both = found
     assert (alone["processes"], both["processes"]) == (1, 2)
