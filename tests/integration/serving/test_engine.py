@@ -236,6 +236,71 @@ def test_an_engine_without_a_batch_that_hangs_says_nothing(
     using(found, ask)
 
 
+def hanging(folder: Path, **timeouts: float) -> LocalEngine:
+    ScriptedModel(answers={"add": "return a + b\n"}).save(folder)
+    settings = {"kind": "engine", "artifact": str(folder), "engine": "scripted"}
+    data = {"variants": {"light": settings}, "timeouts": timeouts}
+    found = make_upstreams(parse_config(data, "test"))["light"][0]
+    assert isinstance(found, LocalEngine)
+    return found
+
+
+def test_an_engine_that_hangs_is_ended_and_comes_back(tmp_path: Path) -> None:
+    async def ask(upstream: LocalEngine) -> None:
+        assert upstream._process is not None
+        pid = upstream._process.pid
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(UpstreamError, match="done nothing"):
+            await asyncio.wait_for(collect(upstream, Call(id="a", prompt="add")), 30)
+        upstream._quiet_s = 60.0
+        for _ in range(600):
+            if upstream._process is not None and upstream._process.broken is None:
+                break
+            await asyncio.sleep(0.05)
+        assert upstream._process is not None
+        assert upstream._process.pid != pid
+        chunks = await collect(upstream, Call(id="b", prompt="add"))
+        assert "".join(chunk.text for chunk in chunks) == "return a + b\n"
+
+    using(hanging(tmp_path, first_token_s=0.6, token_s=0.4), ask)
+
+
+def test_a_probe_ends_an_engine_that_hangs_and_leaves_others_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask(upstream: LocalEngine) -> None:
+        first = upstream._process
+        assert first is not None
+        assert await upstream.healthy()
+        assert upstream._process is first
+        os.kill(first.pid, signal.SIGSTOP)
+        # While it computes, as in a long step, it is left alone.
+        monkeypatch.setattr("weightcut.routing.server.upstreams.engine._ALIVE_S", 0.1)
+        works = itertools.count(1)
+        with monkeypatch.context() as patched:
+            patched.setattr(first, "worked", lambda: float(next(works)))
+            assert await upstream.healthy()
+        assert upstream._process is first
+        assert await upstream.healthy()
+        assert upstream._process is not first
+        assert await collect(upstream, Call(id="b", prompt="add"))
+
+    using(hanging(tmp_path), ask)
+
+
+def test_what_is_submitted_to_a_broken_engine_is_told_at_once(tmp_path: Path) -> None:
+    async def ask(upstream: LocalEngine) -> None:
+        process = upstream._process
+        assert process is not None
+        process.kill("it was told to")
+        found: list[object] = []
+        request = Request(id="a", prompt="", prompt_ids=(1,), max_new_tokens=1)
+        process.submit(request, found.append)
+        assert found == [process.broken]
+
+    using(hanging(tmp_path), ask)
+
+
 def test_an_engine_with_wrong_options_is_refused_before_it_starts(tmp_path: Path) -> None:
     ScriptedModel().save(tmp_path)
     base = {"kind": "engine", "artifact": str(tmp_path)}

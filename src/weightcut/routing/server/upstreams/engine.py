@@ -17,7 +17,7 @@ from weightcut.records import Artifact, Named, Request
 from weightcut.routing.server import logs
 from weightcut.routing.server.calls import Call, Chunk, TokenLogprob
 from weightcut.routing.server.upstreams.engine_child import Opening
-from weightcut.routing.server.upstreams.engine_process import EngineProcess, Refused
+from weightcut.routing.server.upstreams.engine_process import BUSY, EngineProcess, Refused
 from weightcut.routing.server.upstreams.text_stream import TextStream
 from weightcut.routing.server.upstreams.upstream import CallRefused, PromptTooLong, UpstreamError
 
@@ -26,8 +26,6 @@ _REST_S = 5.0
 """Seconds between tries to open an engine that does not start."""
 _ALIVE_S = 5.0
 """Seconds of waiting after which it is told whether the engine does anything at all."""
-_BUSY = 0.01
-"""Share of a core that an engine which computes has at least."""
 _LONG = 16_384
 """Bytes beyond which a prompt is tokenized in a thread."""
 
@@ -40,17 +38,28 @@ class Rendered(NamedTuple):
 
 
 class LocalEngine:
-    """Requests share the engine's batch where the engine can; else they are answered in turn."""
+    """Requests share the engine's batch where the engine can; else they are answered in turn.
+
+    quiet_s: seconds after which an engine that has been asked, says nothing and computes nothing
+    is ended and opened anew.
+    """
 
     continues = True
 
     def __init__(
-        self, name: str, artifact: Artifact, engine: Named, slots: int, cache_tokens: int
+        self,
+        name: str,
+        artifact: Artifact,
+        engine: Named,
+        slots: int,
+        cache_tokens: int,
+        quiet_s: float = 20.0,
     ) -> None:
         self.name, self._artifact, self._named = name, artifact, engine
         # Beyond the batch some may wait inside, so that a place that gets free is taken at once.
         self.slots = 2 * slots
         self._batch, self._cache_tokens = slots, cache_tokens
+        self._quiet_s = quiet_s
         self._context = _context(artifact)
         self._numbers = itertools.count()
         self._encoded: OrderedDict[str, Rendered] = OrderedDict()
@@ -58,6 +67,7 @@ class LocalEngine:
         self._process: EngineProcess | None = None
         self._starting = asyncio.Lock()
         self._reviving: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     def describe(self) -> str:
         """Return what it is."""
@@ -93,14 +103,17 @@ class LocalEngine:
             process.cancel(request.id)
 
     async def healthy(self) -> bool:
-        """Return whether the engine runs; one that broke is opened anew."""
+        """Return whether the engine runs; one that broke or hangs is opened anew."""
         async with self._starting:
-            if self._process is not None and self._process.broken is None:
-                return True
+            process = self._process
+            if process is not None and process.broken is None:
+                if await process.alive(self._look_s()):
+                    return True
+                process.kill("it neither answers nor computes")
             try:
                 await self._end()
                 await self.start()
-            except WeightcutError as error:
+            except (WeightcutError, OSError, ValueError) as error:
                 logs.say("engine does not start", level=40, upstream=self.name, error=str(error))
                 return False
             return True
@@ -111,9 +124,10 @@ class LocalEngine:
 
     async def close(self) -> None:
         """End the process; answers in the making are lost."""
-        if self._reviving is not None:
-            self._reviving.cancel()
-            await asyncio.gather(self._reviving, return_exceptions=True)
+        tasks = [task for task in (self._reviving, self._looking) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._end()
 
     def _revive(self) -> None:
@@ -124,6 +138,20 @@ class LocalEngine:
     async def _open_later(self) -> None:
         if not await self.healthy():
             await asyncio.sleep(_REST_S)
+
+    def _look_s(self) -> float:
+        """Return the seconds of waiting between two looks at what the engine does."""
+        return min(_ALIVE_S, self._quiet_s / 2)
+
+    def _doubt(self, process: EngineProcess) -> None:
+        """Look in the background whether the engine hangs: the request need not wait for that."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(process))
+
+    async def _look(self, process: EngineProcess) -> None:
+        if not await process.alive(self._quiet_s - self._look_s()) and process.broken is None:
+            process.kill(f"it has done nothing for {self._quiet_s:g} s")
+            self._revive()
 
     async def _end(self) -> None:
         if self._process is not None:
@@ -162,19 +190,21 @@ class LocalEngine:
         assert self._tokenizer is not None
         text = TextStream(partial(self._tokenizer.decode_after, request.prompt_ids), call.stop)
         batches = process.ready["batches"]
-        made = 0
+        made, look_s = 0, self._look_s()
         while True:
             steps, worked = process.steps, None if batches else process.worked()
             try:
-                async with asyncio.timeout(_ALIVE_S):
+                async with asyncio.timeout(look_s):
                     progress = await inbox.get()
             except TimeoutError:
                 # An engine that answers one by one says nothing before an answer is whole; what
                 # tells it from one that hangs is that it computes.
-                computes = worked is not None and process.worked() > worked + _BUSY * _ALIVE_S
+                computes = worked is not None and process.worked() > worked + BUSY * look_s
                 if process.steps > steps or computes:
                     # Others are being answered: this one waits for its turn, nobody is stuck.
                     yield Chunk()
+                else:
+                    self._doubt(process)
                 continue
             if isinstance(progress, Refused):
                 raise PromptTooLong(str(progress))

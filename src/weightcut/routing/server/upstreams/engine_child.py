@@ -2,8 +2,9 @@
 
 Why a process: OpenVINO's step keeps Python's lock, so a thread would stop the server for its
 duration; and an engine that crashes takes nothing with it. JSON lines come on stdin: first what to
-open, then {"submit": request} and {"cancel": id}; its end ends the process. JSON lines go to
-stdout: {"ready": ...} or {"error": ...}, then {"progress": [...]} and {"refused": id, ...}.
+open, then {"submit": request}, {"cancel": id} and {"ping": true}; its end ends the process. JSON
+lines go to stdout: {"ready": ...} or {"error": ...}, then {"progress": [...]}, {"refused": id, ...}
+and {"pong": true}.
 """
 
 from __future__ import annotations
@@ -89,6 +90,9 @@ class Loop:
             command = json.loads(line)
             if "cancel" in command:
                 self._live.cancel(command["cancel"])
+                continue
+            if "ping" in command:
+                self.say({"pong": True})
                 continue
             request = Request.model_validate(command["submit"])
             try:

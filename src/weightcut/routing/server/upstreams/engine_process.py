@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -22,6 +23,8 @@ Deliver = Callable[[Progress | Exception], None]
 """Called with each progress of an answer, or with why there will be none."""
 _LONGEST_LINE = 64 << 20
 _END_S = 5.0
+BUSY = 0.01
+"""Share of a core that an engine which computes has at least."""
 
 
 class Refused(Exception):
@@ -40,6 +43,7 @@ class EngineProcess:
         """Why the process has ended, if it has."""
         self.steps = 0
         """Steps that the engine has made; while they go on, it is busy and not stuck."""
+        self._heard = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
 
@@ -88,8 +92,29 @@ class EngineProcess:
             return 0.0
         return sum(one.user + one.system for one in times)
 
+    async def alive(self, patience_s: float) -> bool:
+        """Return whether it says something within so many seconds, or at least computes."""
+        worked = self.worked()
+        self._heard.clear()
+        self._write(b'{"ping":true}')
+        try:
+            async with asyncio.timeout(patience_s):
+                await self._heard.wait()
+        except TimeoutError:
+            return self.worked() > worked + BUSY * patience_s
+        return self.broken is None
+
+    def kill(self, why: str) -> None:
+        """End the process by force; its answers are lost."""
+        self._break(why)
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
     def submit(self, request: Request, deliver: Deliver) -> None:
         """Hand over a request."""
+        if self.broken is not None:
+            deliver(self.broken)
+            return
         self._deliver[request.id] = deliver
         self._write(b'{"submit":' + request.model_dump_json().encode() + b"}")
 
@@ -128,7 +153,8 @@ class EngineProcess:
     async def _read(self) -> None:
         try:
             while (said := await self._line()) is not None:
-                self.steps += 1
+                self._heard.set()
+                self.steps += "pong" not in said
                 for id_, tokens, reason, mean in said.get("progress", ()):
                     pairs = tuple((token, logprob) for token, logprob in tokens)
                     progress = Progress(id_, pairs, reason, mean)
@@ -151,6 +177,7 @@ class EngineProcess:
             self.broken = RuntimeError(why)
             if not self._closing:
                 logs.say("engine ended", level=40, upstream=self._name, why=why)
+        self._heard.set()
         for id_ in list(self._deliver):
             self._hand(id_, self.broken, ended=True)
 

@@ -14,6 +14,7 @@ from weightcut.routing.server.config import (
     OpenAIUpstream,
     ScriptedUpstream,
     ServeConfig,
+    Timeouts,
     UpstreamConfig,
 )
 from weightcut.routing.server.upstreams.engine import LocalEngine
@@ -37,19 +38,21 @@ def make_upstreams(config: ServeConfig) -> dict[str, list[Upstream]]:
         replicas = config.replicas(variant)
         names = [variant, *(f"{variant}-{number}" for number in range(2, len(replicas) + 1))]
         found[variant] = [
-            _make(variant, name, one) for name, one in zip(names, replicas, strict=True)
+            _make(variant, name, one, config.timeouts)
+            for name, one in zip(names, replicas, strict=True)
         ]
     return found
 
 
-def _make(variant: str, name: str, settings: UpstreamConfig) -> Upstream:
+def _make(variant: str, name: str, settings: UpstreamConfig, timeouts: Timeouts) -> Upstream:
     if isinstance(settings, ScriptedUpstream):
         return Scripted(name, settings)
     if isinstance(settings, OpenAIUpstream):
         return OpenAIHTTP(name, settings)
     artifact, engine = _of_run(variant, settings) if settings.run else _of_folder(settings)
     _check(engine, artifact, name)
-    return LocalEngine(name, artifact, engine, settings.slots, settings.cache_tokens)
+    quiet_s = min(timeouts.first_token_s, timeouts.token_s)
+    return LocalEngine(name, artifact, engine, settings.slots, settings.cache_tokens, quiet_s)
 
 
 def _check(named: Named, artifact: Artifact, name: str) -> None:
