@@ -149,6 +149,12 @@ def test_a_prompt_without_room_is_refused(folder: Path) -> None:
     async def ask(upstream: LocalEngine) -> None:
         with pytest.raises(PromptTooLong):
             await collect(upstream, Call(id="a", prompt=WORDS * 3, max_tokens=5))
+        # Beyond the context it is counted, and not remembered.
+        upstream._encoded.clear()
+        assert (await upstream.prompt_tokens(Call(id="b", prompt=WORDS * 20)) or 0) > 512
+        assert not upstream._encoded
+        assert await upstream.prompt_tokens(Call(id="c", prompt="import"))
+        assert upstream._encoded
 
     using(engine(folder, tokens=96), ask)
 

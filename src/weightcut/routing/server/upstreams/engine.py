@@ -249,7 +249,9 @@ class LocalEngine:
                 found = await asyncio.to_thread(self._tokenize, call)
             else:
                 found = self._tokenize(call)
-            self._encoded[key] = found
+            if len(found.ids) <= self._context:
+                # A longer one is refused, and many of them would take much memory.
+                self._encoded[key] = found
             if len(self._encoded) > _REMEMBERED:
                 self._encoded.popitem(last=False)
         return found
