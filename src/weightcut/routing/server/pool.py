@@ -72,10 +72,13 @@ class Pool:
     async def watch(self) -> None:
         """Probe upstreams that have failed, so that recovery needs no client's request."""
         clock = asyncio.get_running_loop().time
-        while True:
-            await asyncio.sleep(PROBE_EVERY)
-            ailing = [e for e in self.endpoints() if e.breaker.state(clock()) == "half-open"]
-            await asyncio.gather(*(self._probe(endpoint) for endpoint in ailing))
+        # Nobody waits for a probe: one that opens a large model anew takes minutes.
+        async with asyncio.TaskGroup() as probes:
+            while True:
+                await asyncio.sleep(PROBE_EVERY)
+                for endpoint in self.endpoints():
+                    if endpoint.breaker.state(clock()) == "half-open":
+                        probes.create_task(self._probe(endpoint))
 
     async def _probe(self, endpoint: Endpoint) -> None:
         clock = asyncio.get_running_loop().time
