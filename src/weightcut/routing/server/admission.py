@@ -24,11 +24,6 @@ class Admission:
 
     def enter(self, answers: int) -> None:
         """Take room; Problem 429 with Retry-After where there is none."""
-        self.check(answers)
-        self.inside += answers
-
-    def check(self, answers: int) -> None:
-        """Raise the Problem that `enter` would."""
         if self.inside + answers > self.capacity:
             raise Problem(
                 429,
@@ -36,10 +31,13 @@ class Admission:
                 code="overloaded",
                 retry_after=self.retry_after(),
             )
+        self.inside += answers
 
-    def leave(self, answers: int, seconds: float) -> None:
-        """Give room back, after so many seconds."""
+    def leave(self, answers: int, seconds: float | None = None) -> None:
+        """Give room back, after so many seconds; None where there was no answer."""
         self.inside -= answers
+        if seconds is None:
+            return
         mean = seconds if self.mean_s is None else self.mean_s
         self.mean_s = mean + _MEMORY * (seconds - mean)
 

@@ -13,7 +13,7 @@ from weightcut.routing.server.accounts import Accounts
 from weightcut.routing.server.calls import Call, Chunk
 from weightcut.routing.server.ledger import Choice, Ledger
 from weightcut.routing.server.problems import ClientGone, Problem
-from weightcut.routing.server.service import Answer, Service
+from weightcut.routing.server.service import Answer, Plan, Service
 from weightcut.routing.server.shadow import Shadow
 from weightcut.routing.server.wire import DONE, Form, encode, event
 
@@ -64,12 +64,13 @@ class Responder:
             raise Problem(400, f"at most {limit} answers to one request", param="n")
         if service.draining:
             raise Problem(503, "the server is shutting down", code="draining", retry_after=5)
-        service.admission.check(len(calls))
-        plans = {}
-        for call in calls:
-            if call.id not in plans:
-                plans[call.id] = await service.plan(model, call)
-                await service.check_length(call, plans[call.id].decided)
+        # Decisions and token counts take time as well: whoever waits for them has room already.
+        service.admission.enter(len(calls))
+        try:
+            plans = await self._plans(model, calls)
+        except BaseException:
+            service.admission.leave(len(calls))
+            raise
         state = request.scope["state"]
         ledger = Ledger(
             id=form.prefix + secrets.token_hex(12),
@@ -82,11 +83,19 @@ class Responder:
             key=state["key"],
             trace={name: request.headers[name] for name in _TRACE if name in request.headers},
         )
-        service.admission.enter(len(calls))
         state["ledger"] = ledger
         if stream:
             return await self._streamed(request, form, ledger, include_usage)
         return await self._whole(request, form, ledger)
+
+    async def _plans(self, model: str, calls: Sequence[Call]) -> dict[str, Plan]:
+        """Return who is to answer each prompt, by the id of its calls."""
+        service, plans = self._service, dict[str, Plan]()
+        for call in calls:
+            if call.id not in plans:
+                plans[call.id] = await service.plan(model, call)
+                await service.check_length(call, plans[call.id].decided)
+        return plans
 
     async def _whole(self, request: Request, form: Form, ledger: Ledger) -> Response:
         from starlette.responses import Response

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,11 @@ import pytest
 from tests.serving import HARD, Served, chat, config, events, post, router, talk
 
 from weightcut.routing.router import Decision, Router, Signals
+from weightcut.routing.server.calls import Call
+from weightcut.routing.server.pool import Pool
+from weightcut.routing.server.problems import Problem
+from weightcut.routing.server.service import Plan, Service
+from weightcut.routing.server.upstreams.make import make_upstreams
 
 
 def variants(light: dict[str, Any], full: dict[str, Any]) -> dict[str, Any]:
@@ -191,8 +197,6 @@ def test_slots_bound_what_an_upstream_gets_at_a_time() -> None:
     most = 0
 
     async def send(client: httpx.AsyncClient) -> None:
-        import asyncio
-
         async def watch() -> None:
             nonlocal most
             while True:
@@ -213,8 +217,6 @@ def test_beyond_the_room_requests_are_turned_away_at_once() -> None:
     served = Served(config(variants=slow, limits={"running": 3}))
 
     async def send(client: httpx.AsyncClient) -> list[httpx.Response]:
-        import asyncio
-
         bodies = [chat("short") for _ in range(8)]
         return await asyncio.gather(*(client.post("/v1/chat/completions", json=b) for b in bodies))
 
@@ -224,6 +226,56 @@ def test_beyond_the_room_requests_are_turned_away_at_once() -> None:
     assert all(int(a.headers["retry-after"]) >= 1 for a in refused)
     assert served.value("weightcut_rejected_total", status="429", code="overloaded") == 5
     assert served.service.admission.inside == 0
+
+
+def test_whoever_waits_for_a_decision_has_room_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    served = Served(config(limits={"running": 3}))
+    decide = threading.Event()
+
+    async def plan(_self: Service, _model: str, _call: Call) -> Plan:
+        await asyncio.to_thread(decide.wait, 30)
+        raise Problem(404, "there is no such model")
+
+    monkeypatch.setattr(Service, "plan", plan)
+
+    async def send(client: httpx.AsyncClient) -> list[int]:
+        sent = [
+            asyncio.ensure_future(client.post("/v1/chat/completions", json=chat("short")))
+            for _ in range(8)
+        ]
+        try:
+            async with asyncio.timeout(20):
+                while sum(one.done() for one in sent) < 5:
+                    await asyncio.sleep(0.001)
+        finally:
+            decide.set()
+        return sorted([answer.status_code for answer in await asyncio.gather(*sent)])
+
+    assert talk(served, send) == [404] * 3 + [429] * 5
+    assert served.service.admission.inside == 0
+
+
+def test_a_probe_that_takes_long_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weightcut.routing.server.pool.PROBE_EVERY", 0.001)
+    settings = config(breaker={"minimum": 1, "open_s": 0.01, "recovery": 2})
+    pool = Pool(make_upstreams(settings), settings.breaker)
+    first, second = pool.endpoints()
+
+    async def run() -> None:
+        for endpoint in (first, second):
+            token = endpoint.breaker.allow(0.0)
+            assert token is not None
+            endpoint.breaker.record(token, False, asyncio.get_running_loop().time())
+        monkeypatch.setattr(first.upstream, "healthy", asyncio.Event().wait)
+        watching = asyncio.create_task(pool.watch())
+        async with asyncio.timeout(30):
+            while second.breaker.state(asyncio.get_running_loop().time()) != "closed":
+                await asyncio.sleep(0.001)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        assert watching.cancelled()
+
+    asyncio.run(run())
 
 
 class Cascading(Router):
