@@ -86,6 +86,10 @@ def test_openais_client_works_unchanged(server: ServerProcess) -> None:
         assert answer.choices[0].logprobs is not None
         assert answer.model_extra is not None
         assert answer.model_extra["weightcut"]["variant"] == "light"
+        assert client.models.retrieve("light").id == "light"
+        turns: Any = [*messages, answer.choices[0].message, *messages]
+        again = client.chat.completions.create(model="auto", messages=turns)
+        assert again.choices[0].message.content == "a light answer"
         whole = client.chat.completions.with_raw_response.create(model="auto", messages=messages)
         assert whole.headers["x-weightcut-variant"] == "light"
         stream = client.chat.completions.create(

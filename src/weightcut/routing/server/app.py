@@ -21,6 +21,7 @@ from weightcut.routing.server.answers import (
     FeedbackTaken,
     Generated,
     Health,
+    Model,
     ModelList,
 )
 from weightcut.routing.server.calls import Call
@@ -190,13 +191,17 @@ def _about(app: "FastAPI", service: Service, accounts: Accounts, shadow: Shadow)
     """Add the routes that tell of the server, and take feedback."""
     from fastapi import Response
 
+    def entry(name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": 0, "owned_by": "weightcut"}
+
     @app.get("/v1/models", response_model=ModelList, responses=_ERRORS)
     async def models() -> dict[str, Any]:
-        names = (AUTO, *service.variants)
-        entries = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "weightcut"} for name in names
-        ]
-        return {"object": "list", "data": entries}
+        return {"object": "list", "data": [entry(name) for name in (AUTO, *service.variants)]}
+
+    @app.get("/v1/models/{name:path}", response_model=Model, responses=_ERRORS)
+    async def model(name: str) -> dict[str, Any]:
+        service.check_name(name)
+        return entry(name)
 
     @app.post("/v1/feedback", response_model=FeedbackTaken, responses=_ERRORS)
     async def feedback(body: FeedbackRequest) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from weightcut.routing.server.problems import Problem
 
@@ -13,9 +13,21 @@ _BIG = 2**31 - 1
 
 
 class Body(BaseModel):
-    """Strict: no coercion, no unknown keys, no NaN."""
+    """Strict: no coercion, no unknown keys, no NaN. What is null is not given."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _given(cls, data: Any) -> Any:
+        """Leave out unknown keys that are null.
+
+        Clients send them for all that they know, and with an answer's message that goes back as a
+        turn of the chat (`refusal`, `tool_calls`).
+        """
+        if not isinstance(data, dict):
+            return data
+        return {key: v for key, v in data.items() if v is not None or key in cls.model_fields}
 
 
 class Part(Body):
@@ -63,6 +75,8 @@ class Sampling(Body):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     logit_bias: dict[str, float] | None = None
@@ -92,6 +106,7 @@ class ChatRequest(Sampling):
         None, description="go on from the last message, which is the assistant's (vLLM's extension)"
     )
     add_generation_prompt: bool | None = None
+    modalities: list[Literal["text"]] | None = None
     response_format: dict[Literal["type"], Literal["text"]] | None = None
     metadata: dict[str, Any] | None = None
     store: bool | None = None

@@ -110,13 +110,17 @@ class Service:
 
     async def plan(self, model: str, call: Call) -> Plan:
         """Choose the variants to try; Problem 404 for an unknown name."""
+        self.check_name(model)
         if model == AUTO:
             return await self._routed(call)
-        if model not in self.variants:
-            known = nearest(model, (AUTO, *self.variants))
-            message = f"there is no model {model!r}; {known}"
-            raise Problem(404, message, code="model_not_found", param="model")
         return Plan((model,), "name", "asked for by name", {})
+
+    def check_name(self, model: str) -> None:
+        """Raise a Problem 404 for a name that is neither `auto` nor a variant's."""
+        names = (AUTO, *self.variants)
+        if model not in names:
+            message = f"there is no model {model!r}; {nearest(model, names)}"
+            raise Problem(404, message, code="model_not_found", param="model")
 
     async def _routed(self, call: Call) -> Plan:
         if self.router is None:

@@ -222,6 +222,15 @@ def test_models_are_listed() -> None:
     assert talk(Served(config()), ask) == ["auto", "light", "full"]
 
 
+def test_a_model_is_shown_by_its_name() -> None:
+    async def ask(client: httpx.AsyncClient) -> None:
+        assert (await client.get("/v1/models/light")).json()["id"] == "light"
+        unknown = await client.get("/v1/models/a/b")
+        assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
+
+    talk(Served(config()), ask)
+
+
 def test_feedback_is_taken_for_answers_that_were_given() -> None:
     served = Served(config())
 
