@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from weightcut.errors import BrokenInput, UsageError
+from weightcut.models.pieces import Pieces
 
 if TYPE_CHECKING:
     import jinja2
@@ -66,6 +67,13 @@ class Tokenizer(Protocol):
         """Return the text of ids that follow others, special ones left out.
 
         Some decoders drop a space that a text begins with; an answer does not begin the text.
+        """
+        ...
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return the bytes of one token, which may be part of a character; none of a special one.
+
+        The first of a text may have a space that `decode` drops.
         """
         ...
 
@@ -121,6 +129,10 @@ class ByteTokenizer:
     def decode_after(self, before: Sequence[int], ids: Sequence[int]) -> str:  # noqa: ARG002
         """Return the text of ids that follow others."""
         return self.decode(ids)
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return the byte of an id."""
+        return bytes([token]) if token < 256 else b""
 
     def chat(self, messages: Sequence[dict[str, str]], prefill: str = "") -> str:
         """Return the chat as lines of `role: content`."""
@@ -191,6 +203,10 @@ class FolderTokenizer:
             return self.decode(ids)
         return self.decode([*self._opening, *ids])[len(_OPENING) :]
 
+    def token_bytes(self, token: int) -> bytes:
+        """Return the bytes of one token, none of a special one."""
+        return b"" if token in self._specials else self._pieces.of(token)
+
     def _opens_turn(self, last: Sequence[int]) -> bool:
         """Return whether a space after this id is the template's, as that after `[/INST]` is."""
         if self._specials.intersection(last):
@@ -256,6 +272,10 @@ class FolderTokenizer:
         tokens = [t.content for i, t in added.items() if t.special or i in self.stop_ids]
         whole = "|".join(re.escape(token) for token in tokens if len(token) > 1)
         return re.compile(f"(?s)(?=(?:{whole})).") if whole else re.compile(r"(?!)")
+
+    @functools.cached_property
+    def _pieces(self) -> Pieces:
+        return Pieces(self._backend)
 
     def _dropping(self) -> list[int]:
         """Return the ids of _OPENING where a text may lose its first space, none elsewhere."""

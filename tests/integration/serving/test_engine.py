@@ -101,6 +101,10 @@ def test_answers_that_share_a_batch_are_those_of_the_engine_alone(folder: Path) 
         assert last.prompt_tokens == len(requests[index].prompt_ids)
         assert last.mean_logprob == pytest.approx(wanted.mean_logprob, abs=1e-3)
         assert len(chunks) > 5
+        # Tokens of random weights: hardly a character of more than one byte is whole.
+        tokens = [token for chunk in chunks for token in chunk.tokens]
+        assert b"".join(t.raw for t in tokens).decode("utf-8", "replace") == wanted.text
+        assert len(tokens) == last.completion_tokens - (last.finish == "stop")
 
 
 def test_an_answer_in_pieces_keeps_the_space_that_it_begins_with(tmp_path: Path) -> None:

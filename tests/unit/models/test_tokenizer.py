@@ -212,3 +212,34 @@ def test_what_follows_is_decoded_as_before_where_no_space_is_dropped(
 ) -> None:
     tokenizer = ByteTokenizer()
     assert tokenizer.decode_after(list(before), list(text)) == tokenizer.decode(list(text))
+
+
+@pytest.mark.parametrize("kind", ["letters", "spaces"])
+def test_the_bytes_of_tokens_are_those_of_the_text(tmp_path: Path, kind: str) -> None:
+    if kind == "letters":
+        _folder(tmp_path)
+    else:
+        spaced().save(str(tmp_path / "tokenizer.json"))
+    tokenizer = load_tokenizer(tmp_path)
+    said = "def f(): # \u00e9\u2713\U0001f600\n    return 1\n"
+    ids = tokenizer.encode(said)
+    pieces = [tokenizer.token_bytes(i) for i in ids]
+    assert b"".join(pieces).removeprefix(b" ") == said.encode()
+    assert b"\x9f" in pieces
+    assert tokenizer.token_bytes(tokenizer.encode("<|im_end|>")[-1]) == b""
+    assert tokenizer.token_bytes(10**6) == b""
+
+
+@given(st.text())
+def test_letters_for_bytes_stand_for_them(shared: Any, text: str) -> None:
+    pieces = [shared.token_bytes(i) for i in shared.plain_ids(text)]
+    assert b"".join(pieces) == text.encode()
+
+
+def test_added_tokens_are_their_own_text(folder: Path) -> None:
+    backend = Backend.from_file(str(folder / "tokenizer.json"))
+    backend.add_tokens(["<think>", "\u00e9 "])
+    backend.save(str(folder / "tokenizer.json"))
+    tokenizer = load_tokenizer(folder)
+    pieces = [tokenizer.token_bytes(i) for i in tokenizer.encode("<think>\u00e9 a")]
+    assert pieces == [b"<think>", "\u00e9 ".encode(), b"a"]

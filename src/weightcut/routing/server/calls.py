@@ -44,11 +44,45 @@ class Call:
 
 
 class TokenLogprob(NamedTuple):
-    """A token of the answer: its text, and its natural-log probability and that of others."""
+    """A token of the answer: its text, and its natural-log probability and that of others.
+
+    data: its bytes, None where they are those of the text. A token may be part of a character; its
+    text then has `\\xf0` for each byte that is none.
+    """
 
     text: str
     logprob: float
-    others: tuple[tuple[str, float], ...] = ()
+    others: tuple[TokenLogprob, ...] = ()
+    data: bytes | None = None
+
+    @classmethod
+    def of(cls, data: bytes, logprob: float) -> TokenLogprob:
+        """Return the token of these bytes."""
+        return cls(data.decode("utf-8", "backslashreplace"), logprob, (), data)
+
+    @property
+    def raw(self) -> bytes:
+        """Its bytes."""
+        return self.text.encode("utf-8", "replace") if self.data is None else self.data
+
+    @property
+    def begins(self) -> int:
+        """How many characters begin in it."""
+        return sum(byte & 0xC0 != 0x80 for byte in self.raw)
+
+    @property
+    def within(self) -> bool:
+        """Whether it begins within a character."""
+        return b"\x80" <= self.raw[:1] < b"\xc0"
+
+    @property
+    def partial(self) -> bool:
+        """Whether it begins or ends within a character."""
+        try:
+            self.raw.decode()
+        except UnicodeDecodeError:
+            return True
+        return False
 
 
 class Chunk(NamedTuple):

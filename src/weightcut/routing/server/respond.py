@@ -26,16 +26,17 @@ _TRACE = ("traceparent", "tracestate")
 
 
 class Piece(NamedTuple):
-    """A chunk of one choice; offset: characters of the choice's text before it."""
+    """A chunk of one choice; offsets: the places of its tokens in the choice's text."""
 
     choice: Choice
     chunk: Chunk
-    offset: int
+    offsets: list[int]
 
     @classmethod
     def of(cls, choice: Choice, chunk: Chunk) -> Piece:
         """Return the piece of a chunk that the answer has just taken."""
-        return cls(choice, chunk, len(choice.answer.text) - len(chunk.text))
+        offsets = choice.answer.offsets
+        return cls(choice, chunk, offsets[len(offsets) - len(chunk.tokens) :])
 
 
 class Responder:

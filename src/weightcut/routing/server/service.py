@@ -43,21 +43,33 @@ class Plan:
 
 @dataclass
 class Answer:
-    """One choice, as it grows. cost: of every answer made for it, rejected ones included."""
+    """One choice, as it grows. cost: of every answer made for it, rejected ones included.
+
+    offsets: the place in the text, in characters, at which each of the tokens begins, or at which
+    the character begins that it is part of.
+    """
 
     call: Call
     trail: Trail = field(default_factory=Trail)
     text: str = ""
     tokens: list[TokenLogprob] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
     finish: Finish | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
     mean_logprob: float | None = None
     cost: float = 0.0
     escalated: list[str] = field(default_factory=list)
+    _place: int = 0
 
     def take(self, chunk: Chunk) -> None:
         """Add a piece."""
+        # Text may be kept back, so tokens may come before theirs, but never after it.
+        place = min(self._place, len(self.text))
+        for token in chunk.tokens:
+            self.offsets.append(max(0, place - token.within))
+            place += token.begins
+        self._place = place
         self.text += chunk.text
         self.tokens.extend(chunk.tokens)
         self.completion_tokens += chunk.made

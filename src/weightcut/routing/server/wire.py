@@ -18,13 +18,13 @@ Body = dict[str, Any]
 class Form:
     """How a request's answer is written.
 
-    whole: all of it. piece: an event of its stream, from the chunk, the characters before it, and
-    whether it is the choice's first. closing: the event with usage.
+    whole: all of it. piece: an event of its stream, from the chunk, the places of its tokens in the
+    text, and whether it is the choice's first. closing: the event with usage.
     """
 
     prefix: str
     whole: Callable[[Ledger], Body]
-    piece: Callable[[Ledger, Choice, Chunk, int, bool], Body]
+    piece: Callable[[Ledger, Choice, Chunk, Sequence[int], bool], Body]
     closing: Callable[[Ledger], Body]
 
 
@@ -65,7 +65,9 @@ def _chat_whole(ledger: Ledger) -> Body:
     return _head(ledger, "chat.completion", choices) | told
 
 
-def _chat_piece(ledger: Ledger, choice: Choice, chunk: Chunk, _offset: int, first: bool) -> Body:
+def _chat_piece(
+    ledger: Ledger, choice: Choice, chunk: Chunk, _offsets: Sequence[int], first: bool
+) -> Body:
     delta: Body = {"role": "assistant", "content": chunk.text} if first else {}
     if chunk.text and not first:
         delta = {"content": chunk.text}
@@ -82,14 +84,14 @@ def _chat_logprobs(choice: Choice, tokens: Sequence[TokenLogprob]) -> Body | Non
     if choice.answer.call.logprobs is None:
         return None
     content = [
-        _entry(t.text, t.logprob) | {"top_logprobs": [_entry(*other) for other in t.others]}
-        for t in tokens
+        _entry(token) | {"top_logprobs": [_entry(other) for other in token.others]}
+        for token in tokens
     ]
     return {"content": content, "refusal": None}
 
 
-def _entry(text: str, logprob: float) -> Body:
-    return {"token": text, "logprob": logprob, "bytes": list(text.encode("utf-8", "replace"))}
+def _entry(token: TokenLogprob) -> Body:
+    return {"token": token.text, "logprob": token.logprob, "bytes": list(token.raw)}
 
 
 def _chat_closing(ledger: Ledger) -> Body:
@@ -97,35 +99,42 @@ def _chat_closing(ledger: Ledger) -> Body:
 
 
 def _text_whole(ledger: Ledger) -> Body:
-    choices = [
-        _text_choice(choice, choice.answer.text, choice.answer.tokens, choice.answer.finish, 0)
-        for choice in ledger.choices
-    ]
+    choices = []
+    for choice in ledger.choices:
+        made = choice.answer
+        choices.append(_text_choice(choice, made.text, made.tokens, made.finish, made.offsets))
     told = {"usage": ledger.usage(), "weightcut": ledger.told()}
     return _head(ledger, "text_completion", choices) | told
 
 
-def _text_piece(ledger: Ledger, choice: Choice, chunk: Chunk, offset: int, _first: bool) -> Body:
-    entry = _text_choice(choice, chunk.text, chunk.tokens, chunk.finish, offset)
+def _text_piece(
+    ledger: Ledger, choice: Choice, chunk: Chunk, offsets: Sequence[int], _first: bool
+) -> Body:
+    entry = _text_choice(choice, chunk.text, chunk.tokens, chunk.finish, offsets)
     return _head(ledger, "text_completion", [entry])
 
 
 def _text_choice(
-    choice: Choice, text: str, tokens: Sequence[TokenLogprob], finish: str | None, offset: int
+    choice: Choice,
+    text: str,
+    tokens: Sequence[TokenLogprob],
+    finish: str | None,
+    offsets: Sequence[int],
 ) -> Body:
     logprobs = None
     if choice.answer.call.logprobs is not None:
-        offsets = []
-        for token in tokens:
-            offsets.append(offset)
-            offset += len(token.text)
         logprobs = {
-            "tokens": [token.text for token in tokens],
+            "tokens": [_named(token) for token in tokens],
             "token_logprobs": [token.logprob for token in tokens],
-            "top_logprobs": [dict(token.others) for token in tokens],
-            "text_offset": offsets,
+            "top_logprobs": [{_named(o): o.logprob for o in token.others} for token in tokens],
+            "text_offset": list(offsets),
         }
     return {"index": choice.index, "text": text, "logprobs": logprobs, "finish_reason": finish}
+
+
+def _named(token: TokenLogprob) -> str:
+    """Return a token as completions write it: they have no field for its bytes."""
+    return f"bytes:{token.text}" if token.partial else token.text
 
 
 def _text_closing(ledger: Ledger) -> Body:
@@ -146,7 +155,9 @@ def _simple_whole(ledger: Ledger) -> Body:
     return body
 
 
-def _simple_piece(ledger: Ledger, choice: Choice, chunk: Chunk, _offset: int, _first: bool) -> Body:
+def _simple_piece(
+    ledger: Ledger, choice: Choice, chunk: Chunk, _offsets: Sequence[int], _first: bool
+) -> Body:
     return {
         "id": ledger.id,
         "index": choice.index,

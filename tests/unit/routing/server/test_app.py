@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import httpx
 import pytest
 from tests.serving import Served, chat, config, events, post, talk
 
-from weightcut.routing.server.calls import Call
+from weightcut.routing.server.calls import Call, Chunk, TokenLogprob
 from weightcut.routing.server.drift import Verdicts
 from weightcut.routing.server.upstreams.scripted import Scripted
 from weightcut.routing.server.upstreams.upstream import CallRefused
@@ -71,6 +72,54 @@ def test_completions_of_several_prompts_keep_their_order_and_offsets() -> None:
     for index in (0, 1):
         mine = [e["choices"][0] for e in streamed if e["choices"][0]["index"] == index]
         assert [c["logprobs"]["text_offset"] for c in mine] == [[0], [2], []]
+
+
+def test_tokens_that_share_a_character_have_its_bytes_and_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tokens = tuple(
+        TokenLogprob.of(d, -1.0) for d in (b"a \xe2", b"\x9c", b"\x93\xc3", b"\xa9", b"!")
+    )
+
+    async def stream(_self: Scripted, _call: Call) -> AsyncGenerator[Chunk]:
+        yield Chunk("a ", 1)
+        yield Chunk("\u2713", 2, tokens[:2])
+        yield Chunk("\u00e9!", 2, tokens[2:])
+        yield Chunk(finish="stop", prompt_tokens=1, completion_tokens=5)
+
+    monkeypatch.setattr(Scripted, "stream", stream)
+    served = Served(config())
+    said = post(served, "/v1/chat/completions", chat("hi", logprobs=True)).json()["choices"][0]
+    found = said["logprobs"]["content"]
+    assert [entry["token"] for entry in found] == ["a \\xe2", "\\x9c", "\\x93\\xc3", "\\xa9", "!"]
+    whole = bytes(byte for entry in found for byte in entry["bytes"])
+    assert whole.decode() == said["message"]["content"] == "a \u2713\u00e9!"
+    body = {"prompt": "p", "logprobs": 0}
+    text = post(served, "/v1/completions", body).json()["choices"][0]["logprobs"]
+    assert text["text_offset"] == [0, 2, 2, 3, 4]
+    assert text["tokens"] == [
+        "bytes:a \\xe2",
+        "bytes:\\x9c",
+        "bytes:\\x93\\xc3",
+        "bytes:\\xa9",
+        "!",
+    ]
+    streamed = events(post(served, "/v1/completions", body | {"stream": True}).text)
+    parts = [one["choices"][0]["logprobs"] for one in streamed]
+    assert [at for part in parts for at in part["text_offset"]] == [0, 2, 2, 3, 4]
+
+
+def test_what_is_null_is_not_given_and_an_answers_message_may_go_back() -> None:
+    served = Served(config())
+    first = post(served, "/v1/chat/completions", chat("hi", tools=None, top_k=None)).json()
+    message = first["choices"][0]["message"] | {"tool_calls": None, "audio": None}
+    messages = [*chat("hi")["messages"], message, *chat("go on")["messages"]]
+    answer = post(served, "/v1/chat/completions", {"messages": messages})
+    assert answer.status_code == 200, answer.text
+    assert served.upstream("light").calls[1].messages[1] == {
+        "role": "assistant",
+        "content": "a light answer",
+    }
 
 
 def test_what_is_asked_reaches_the_upstream() -> None:

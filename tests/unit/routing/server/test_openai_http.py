@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from weightcut.errors import UsageError
-from weightcut.routing.server.calls import Call, Chunk
+from weightcut.routing.server.calls import Call, Chunk, TokenLogprob
 from weightcut.routing.server.config import OpenAIUpstream
 from weightcut.routing.server.upstreams.openai_http import OpenAIHTTP
 from weightcut.routing.server.upstreams.upstream import CallRefused, PromptTooLong, UpstreamError
@@ -93,11 +93,48 @@ def test_log_probabilities_are_read_and_only_shown_when_asked_for() -> None:
     reply = sse(piece("a", "stop", logprobs={"content": [one]}))
     shown = Call(id="a", messages=CHAT.messages, logprobs=1)
     (first, last), asked = exchange(reply, shown)
-    assert first.tokens[0].others == (("b", -1.0),)
+    assert first.tokens[0].others == (TokenLogprob("b", -1.0),)
     assert last.mean_logprob == -0.5
     assert (asked["logprobs"], asked["top_logprobs"]) == (True, 1)
     (first, last), _ = exchange(reply, Call(id="a", messages=CHAT.messages, wants_mean=True))
     assert (first.tokens, last.mean_logprob) == ((), -0.5)
+
+
+def test_parts_of_characters_keep_their_bytes() -> None:
+    half = {"token": "\ufffd", "logprob": -0.5, "bytes": [0xF0, 0x9F]}
+    shown = Call(id="a", messages=CHAT.messages, logprobs=0)
+    (first, _), _ = exchange(sse(piece("a", "stop", logprobs={"content": [half]})), shown)
+    assert first.tokens[0].raw == b"\xf0\x9f"
+    logprobs = {
+        "tokens": ["bytes:\\xf0\\x9f", "bytes: a"],
+        "token_logprobs": [-1.0, -1.0],
+        "top_logprobs": [{"bytes:\\xc3": -2.0}, None],
+    }
+    text = {"choices": [{"index": 0, "text": "", "logprobs": logprobs, "finish_reason": "stop"}]}
+    (first, _), _ = exchange(sse(text), Call(id="a", prompt="p", logprobs=1))
+    assert [token.raw for token in first.tokens] == [b"\xf0\x9f", b"bytes: a"]
+    assert first.tokens[0].others[0].raw == b"\xc3"
+
+
+def test_half_a_surrogate_pair_of_an_upstream_is_replaced() -> None:
+    half = {"token": "\ud83d", "logprob": -0.5}
+    shown = Call(id="a", messages=CHAT.messages, logprobs=0)
+    found, _ = exchange(sse(piece("\ud83d", "stop", logprobs={"content": [half]})), shown)
+    assert (found[0].text, found[0].tokens[0].text) == ("?", "?")
+
+
+ODD_BYTES: list[Any] = [5, 10**12, [256], [-1], ["a"]]
+
+
+@pytest.mark.parametrize("data", ODD_BYTES, ids=repr)
+def test_bytes_that_are_none_are_a_broken_event_or_left_out(data: Any) -> None:
+    one = {"token": "a", "logprob": -0.5, "bytes": data}
+    reply = sse(piece("a", "stop", logprobs={"content": [one]}))
+    if isinstance(data, list):
+        with pytest.raises(UpstreamError):
+            exchange(reply)
+    else:
+        assert exchange(reply)[0][0].text == "a"
 
 
 def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

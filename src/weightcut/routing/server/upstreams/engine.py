@@ -19,6 +19,7 @@ from weightcut.routing.server.calls import Call, Chunk, TokenLogprob
 from weightcut.routing.server.upstreams.engine_child import Opening
 from weightcut.routing.server.upstreams.engine_process import BUSY, EngineProcess, Refused
 from weightcut.routing.server.upstreams.text_stream import TextStream
+from weightcut.routing.server.upstreams.token_texts import TokenTexts
 from weightcut.routing.server.upstreams.upstream import CallRefused, PromptTooLong, UpstreamError
 
 _REMEMBERED = 128
@@ -188,7 +189,9 @@ class LocalEngine:
         process: EngineProcess,
     ) -> AsyncGenerator[Chunk]:
         assert self._tokenizer is not None
-        text = TextStream(partial(self._tokenizer.decode_after, request.prompt_ids), call.stop)
+        decode = partial(self._tokenizer.decode_after, request.prompt_ids)
+        text = TextStream(decode, call.stop)
+        shown = TokenTexts(self._tokenizer.token_bytes, decode)
         batches = process.ready["batches"]
         made, look_s = 0, self._look_s()
         while True:
@@ -217,13 +220,16 @@ class LocalEngine:
             tokens = progress.tokens
             if ended and tokens and tokens[-1][0] in request.stop_ids:
                 tokens = tokens[:-1]
-            piece = text.add([token for token, _ in tokens])
-            logprobs = () if call.logprobs is None else self._logprobs(tokens)
+            piece = text.add([token for token, _ in tokens]) + (text.finish() if ended else "")
+            logprobs: tuple[TokenLogprob, ...] = ()
+            if call.logprobs is not None:
+                shown.add(tokens)
+                logprobs = shown.given(piece, last=ended, stopped=text.stopped)
             if not ended:
                 yield Chunk(piece, len(progress.tokens), logprobs)
                 continue
             yield Chunk(
-                piece + text.finish(),
+                piece,
                 len(progress.tokens),
                 logprobs,
                 finish="length" if progress.reason == "length" else "stop",
@@ -232,13 +238,6 @@ class LocalEngine:
                 mean_logprob=progress.mean_logprob,
             )
             return
-
-    def _logprobs(self, tokens: tuple[tuple[int, float | None], ...]) -> tuple[TokenLogprob, ...]:
-        assert self._tokenizer is not None
-        return tuple(
-            TokenLogprob(self._tokenizer.decode([token]), logprob or 0.0)
-            for token, logprob in tokens
-        )
 
     async def _encode(self, call: Call) -> Rendered:
         """Return the prompt as the model reads it; one that was just counted is at hand."""

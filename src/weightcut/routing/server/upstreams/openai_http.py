@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from weightcut.routing.server.upstreams.upstream import CallRefused, PromptTooLo
 
 _HEALTH_S = 3.0
 _LONGEST_LINE = 4_000_000
+_ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
 _KEPT = 2_000
 """Characters of an upstream's error that are handed on."""
 
@@ -137,7 +139,7 @@ class _Reader:
         if not text and not tokens:
             return None
         shown = () if self._call.logprobs is None else tokens
-        return Chunk(str(text), len(tokens) or 1, shown)
+        return Chunk(_clean(text), len(tokens) or 1, shown)
 
     def last(self) -> Chunk:
         """Return the piece that ends the answer."""
@@ -193,21 +195,39 @@ def _tokens(logprobs: dict[str, Any]) -> tuple[TokenLogprob, ...]:
     """Return the tokens of a piece, from the chat's form or that of completions."""
     if logprobs.get("content"):
         return tuple(
-            TokenLogprob(
-                str(one["token"]),
-                float(one["logprob"]),
-                tuple(
-                    (str(o["token"]), float(o["logprob"])) for o in one.get("top_logprobs") or ()
-                ),
-            )
+            _token(one)._replace(others=tuple(_token(o) for o in one.get("top_logprobs") or ()))
             for one in logprobs["content"]
         )
     names = logprobs.get("tokens") or ()
     others = logprobs.get("top_logprobs") or [None] * len(names)
     return tuple(
-        TokenLogprob(str(name), float(value or 0), tuple((o or {}).items()))
+        _named(_clean(name), float(value or 0))._replace(
+            others=tuple(_named(_clean(text), float(v)) for text, v in (o or {}).items())
+        )
         for name, value, o in zip(names, logprobs.get("token_logprobs") or (), others, strict=False)
     )
+
+
+def _token(entry: dict[str, Any]) -> TokenLogprob:
+    data = entry.get("bytes")
+    known = bytes(data) if isinstance(data, list) else None
+    return TokenLogprob(_clean(entry["token"]), float(entry["logprob"]), (), known)
+
+
+def _named(name: str, logprob: float) -> TokenLogprob:
+    """Return a token of a completion, which writes parts of characters as `bytes:\\xf0\\x9f`."""
+    if name.startswith("bytes:"):
+        escaped = name.removeprefix("bytes:").encode()
+        data = _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), escaped)
+        made = TokenLogprob.of(data, logprob)
+        if made.partial:
+            return made
+    return TokenLogprob(name, logprob)
+
+
+def _clean(text: Any) -> str:
+    """Return a text without halves of surrogate pairs, which some servers cut between events."""
+    return str(text).encode("utf-8", "replace").decode()
 
 
 def _count(value: Any) -> int | None:
