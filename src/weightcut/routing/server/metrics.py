@@ -80,7 +80,7 @@ class Metrics:
         )
         self.cost_saved = gauge("weightcut_cost_saved", "weightcut_cost_full_total less the cost")
         self.feedback = counter(
-            "weightcut_feedback_total", "Verdicts of users", "variant", "accepted"
+            "weightcut_feedback_total", "Verdicts of users, changed ones too", "variant", "accepted"
         )
         self.shadow = counter(
             "weightcut_shadow_pairs_total", "Prompts answered by two variants", "judged"

@@ -73,8 +73,7 @@ class Shadow:
         before, known.accepted = known.accepted, body.accepted
         if before == body.accepted:
             return
-        if before is None:
-            self._metrics.feedback(known.variant, str(body.accepted).lower()).inc()
+        self._metrics.feedback(known.variant, str(body.accepted).lower()).inc()
         if known.by == "router":
             self._weigh(known, before)
         row = {

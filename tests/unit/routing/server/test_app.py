@@ -305,7 +305,7 @@ def test_a_later_verdict_replaces_an_earlier_one(tmp_path: Path) -> None:
 
     talk(served, give)
     assert served.value("weightcut_feedback_total", variant="light", accepted="false") == 1
-    assert served.value("weightcut_feedback_total", variant="light", accepted="true") == 0
+    assert served.value("weightcut_feedback_total", variant="light", accepted="true") == 1
     assert served.shadow._verdicts == Verdicts(light_good=1, light=1)
     rows = (tmp_path / "feedback.jsonl").read_text().splitlines()
     assert [json.loads(row)["accepted"] for row in rows] == [False, True]
