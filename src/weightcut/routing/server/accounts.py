@@ -144,7 +144,7 @@ class Accounts:
             "attempts": [f"{a.upstream}: {a.outcome}" for a in first.answer.trail.attempts],
         }
         if problem:
-            facts["problem"] = problem.message
+            facts["problem"] = problem.message if self._log_prompts else problem.logged()
         if self._log_prompts:
             facts["prompts"] = [call.text for call in ledger.calls]
             facts["answers"] = [choice.answer.text for choice in ledger.choices]

@@ -246,8 +246,9 @@ def _failure(refusal: Exception | None, order: Sequence[str], trail: Trail) -> P
     asked = {attempt.variant for attempt in trail.attempts}
     if asked >= set(order) and all(a.outcome in _REFUSED for a in trail.attempts):
         if isinstance(refusal, PromptTooLong):
-            return Problem(400, str(refusal), code="context_length_exceeded", param="messages")
-        return Problem(400, str(refusal), code="refused_by_upstream")
+            code = "context_length_exceeded"
+            return Problem(400, str(refusal), code=code, param="messages", quotes=True)
+        return Problem(400, str(refusal), code="refused_by_upstream", quotes=True)
     said = ", ".join(f"{a.upstream}: {a.outcome}" for a in trail.attempts)
     message = f"no upstream could answer ({said})" if said else "no upstream is healthy"
     if trail.attempts and all(a.outcome == "overloaded" for a in trail.attempts):

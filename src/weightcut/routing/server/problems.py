@@ -6,7 +6,10 @@ from typing import Any
 
 
 class Problem(Exception):
-    """An answer other than 200: status, message, OpenAI's type and code, the parameter's name."""
+    """An answer other than 200: status, message, OpenAI's type and code, the parameter's name.
+
+    quotes: the message is an upstream's, which may repeat what was asked.
+    """
 
     def __init__(
         self,
@@ -16,10 +19,11 @@ class Problem(Exception):
         code: str | None = None,
         param: str | None = None,
         retry_after: int | None = None,
+        quotes: bool = False,
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.code, self.param = status, message, code, param
-        self.retry_after = retry_after
+        self.retry_after, self.quotes = retry_after, quotes
         self.counted = False
         """Whether metrics and log know of it."""
 
@@ -33,6 +37,10 @@ class Problem(Exception):
                 "code": self.code,
             }
         }
+
+    def logged(self) -> str:
+        """Return what a log without prompts may hold of it."""
+        return str(self.code) if self.quotes else self.message
 
     def headers(self) -> dict[str, str]:
         """Return the headers that go with it."""

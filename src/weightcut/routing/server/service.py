@@ -169,7 +169,8 @@ class Service:
             try:
                 count = await self.pool.variants[variant][0].upstream.prompt_tokens(call)
             except CallRefused as error:
-                raise Problem(400, str(error), code="refused_by_upstream") from error
+                code = "refused_by_upstream"
+                raise Problem(400, str(error), code=code, quotes=True) from error
         if count is None:
             count = math.ceil(size / _BYTES_PER_TOKEN)
         if count > limit:

@@ -167,7 +167,7 @@ class Shadow:
             ):
                 answer.take(chunk)
         except Problem as problem:
-            logs.say("shadow", variant=variant, problem=problem.message)
+            logs.say("shadow", variant=variant, problem=problem.logged())
             return None
         price = self._service.prices.get(variant)
         if price is not None:

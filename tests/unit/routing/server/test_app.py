@@ -383,10 +383,23 @@ def test_messages_that_a_chat_template_refuses_are_the_clients_fault(
     assert "roles must alternate" in answer.json()["error"]["message"]
 
 
-def test_no_prompt_in_the_log_unless_asked(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_prompt_in_the_log_unless_asked(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     caplog.set_level("INFO", logger="weightcut.serve")
     post(Served(config()), "/generate", {"prompt": "my secret"})
     assert caplog.records
+    assert not any("secret" in str(vars(record)) for record in caplog.records)
+
+    async def quote(_self: Scripted, call: Call) -> AsyncGenerator[Chunk]:
+        raise CallRefused(f"cannot read {call.text!r}")
+        yield Chunk()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Scripted, "stream", quote)
+        answer = post(Served(config()), "/generate", {"prompt": "my secret"})
+        assert "my secret" in answer.json()["error"]["message"]
+    assert any("refused_by_upstream" in str(vars(record)) for record in caplog.records)
     assert not any("secret" in str(vars(record)) for record in caplog.records)
     post(Served(config(log_prompts=True)), "/generate", {"prompt": "my secret"})
     assert any("my secret" in str(vars(record)) for record in caplog.records)
