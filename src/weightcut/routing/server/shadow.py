@@ -6,7 +6,9 @@ Nothing changes by itself: alerts are metrics, and `weightcut router recalibrate
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import os
 import random
 import time
 from pathlib import Path
@@ -51,7 +53,8 @@ class Shadow:
 
     def consider(self, ledger: Ledger) -> None:
         """Look at a finished request; perhaps have it answered by the other variants, too."""
-        for choice in ledger.choices:
+        # The choices of one prompt share its score.
+        for choice in {one.answer.call.id: one for one in ledger.choices}.values():
             if choice.plan.by == "router" and choice.plan.scores:
                 self._watch(choice)
         first = ledger.choices[0]
@@ -206,7 +209,7 @@ class _Rows:
     def __init__(self, path: Path, rows: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._rows = path, rows
-        self._count = len(_lines(path))
+        self._count = _count(path)
 
     def add(self, row: dict[str, Any]) -> None:
         """Append a row; when there are too many, the older half goes."""
@@ -214,13 +217,24 @@ class _Rows:
             stream.write(json.dumps(row) + "\n")
         self._count += 1
         if self._count > self._rows:
-            kept = _lines(self._path)[-self._rows // 2 :]
-            self._path.write_text("".join(kept), encoding="utf-8")
-            self._count = len(kept)
+            self._halve()
+
+    def _halve(self) -> None:
+        """Keep the younger half, whole even where the process is killed meanwhile."""
+        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        before = _count(self._path) - self._rows // 2
+        try:
+            with self._path.open("rb") as old, draft.open("wb") as new:
+                new.writelines(itertools.islice(old, max(0, before), None))
+            draft.replace(self._path)
+        finally:
+            draft.unlink(missing_ok=True)
+        self._count = self._rows // 2
 
 
-def _lines(path: Path) -> list[str]:
+def _count(path: Path) -> int:
+    """Return the number of lines, 0 where there is no file."""
     if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", errors="replace") as stream:
-        return stream.readlines()
+        return 0
+    with path.open("rb") as stream:
+        return sum(1 for _ in stream)

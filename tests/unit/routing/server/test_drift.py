@@ -16,7 +16,7 @@ from weightcut.routing.files import write_router
 from weightcut.routing.router import load_router
 from weightcut.routing.server.drift import Pairs, ScoreWatch, Verdicts
 from weightcut.routing.server.recalibrate import propose
-from weightcut.routing.server.shadow import judge
+from weightcut.routing.server.shadow import _Rows, judge
 
 CODE = "```python\ndef f():\n    return 1\n```"
 BROKEN = "```python\ndef f(:\n```"
@@ -113,6 +113,55 @@ def test_the_shadow_sample_is_kept_without_text_and_raises_the_alert(tmp_path: P
         served.value("weightcut_requests_total", endpoint="/generate", variant="full", status="200")
         == 0
     )
+
+
+def test_a_prompts_choices_are_one_score(tmp_path: Path) -> None:
+    served = shadowed(tmp_path)
+
+    async def send(client: httpx.AsyncClient) -> None:
+        body = {"prompt": ["a", "b"], "n": 2}
+        assert (await client.post("/v1/completions", json=body)).status_code == 200
+
+    talk(served, send)
+    assert served.shadow._seen == 2
+
+
+def test_a_file_of_rows_keeps_its_younger_half(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    rows = _Rows(path, 100)
+    for i in range(101):
+        rows.add({"i": i})
+    kept = [json.loads(line)["i"] for line in path.read_text().splitlines()]
+    assert kept == list(range(51, 101))
+    again = _Rows(path, 100)
+    for i in range(101, 152):
+        again.add({"i": i})
+    kept = [json.loads(line)["i"] for line in path.read_text().splitlines()]
+    assert kept == list(range(102, 152))
+    assert [one.name for one in tmp_path.iterdir()] == ["pairs.jsonl"]
+
+
+def test_a_file_of_rows_outlasts_a_fault_while_it_is_halved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = _Rows(tmp_path / "pairs.jsonl", 100)
+    for i in range(100):
+        rows.add({"i": i})
+
+    def fail(path: Path, mode: str = "r", **more: Any) -> Any:
+        stream = real(path, mode, **more)
+        if mode.startswith("w"):
+            stream.close()
+            raise OSError(28, "No space left on device")
+        return stream
+
+    real = Path.open
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", fail)
+        with pytest.raises(OSError, match="No space"):
+            rows.add({"i": 100})
+    assert len((tmp_path / "pairs.jsonl").read_text().splitlines()) == 101
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_prompts_are_kept_when_asked_for(tmp_path: Path) -> None:
