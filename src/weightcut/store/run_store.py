@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from sqlalchemy import (
     JSON,
+    URL,
     Column,
     Connection,
     Engine,
@@ -248,7 +249,9 @@ class RunStore:
 def _connect(path: Path) -> Engine:
     if path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         return _connect_read_only(path)
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
+    # Put together, not written: a folder's name may hold any sign that a URL gives a meaning to.
+    url = URL.create("sqlite", database=str(path))
+    engine = create_engine(url, connect_args={"timeout": 60})
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _record: Any) -> None:
@@ -263,8 +266,9 @@ def _connect(path: Path) -> Engine:
 def _connect_read_only(path: Path) -> Engine:
     """Open a database in a folder that we may not write to, where SQLite cannot lock."""
     # Without a log nobody is writing: the file is whole, and nothing beside it is needed.
-    still = "" if path.with_name(path.name + "-wal").exists() else "&immutable=1"
-    return create_engine(f"sqlite:///file:{quote(str(path))}?mode=ro{still}&uri=true")
+    still = {} if path.with_name(path.name + "-wal").exists() else {"immutable": "1"}
+    query = {"mode": "ro", **still, "uri": "true"}
+    return create_engine(URL.create("sqlite", database=f"file:{quote(str(path))}", query=query))
 
 
 def _set(connection: Connection, key: str, value: Any) -> None:

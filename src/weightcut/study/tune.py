@@ -125,9 +125,12 @@ class Search:
         except ImportError as error:
             raise missing_extra("optuna", "tune") from error
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        from sqlalchemy import URL
+
+        trials = URL.create("sqlite", database=str(self.folder / _STORAGE))
         study = optuna.create_study(
             study_name="weightcut",
-            storage=f"sqlite:///{self.folder / _STORAGE}",
+            storage=trials.render_as_string(),
             load_if_exists=True,
             directions=["minimize", "minimize"],
             sampler=optuna.samplers.TPESampler(seed=self.seed, n_startup_trials=4),

@@ -44,18 +44,19 @@ def _search(folder: Path, model: Path, budget: float = 600.0, keep: float = 0.5)
 
 
 def test_the_smallest_that_keeps_quality_wins_and_nothing_is_tried_twice(tmp_path: Path) -> None:
-    model = humaneval_model(tmp_path / "model")
-    found = _search(tmp_path / "out", model).run()
-    _check(found, tmp_path / "out")
+    model, out = humaneval_model(tmp_path / "model"), tmp_path / "what?"
+    found = _search(out, model).run()
+    _check(found, out)
+    assert (out / "trials.sqlite").is_file()
 
     def never(_event: object) -> None:
         raise AssertionError("something ran again")
 
-    again = _search(tmp_path / "out", model)
+    again = _search(out, model)
     again.listen = lambda event: never(event) if event.kind == "started" else None
     assert again.run().winner == found.winner
     with pytest.raises(UsageError, match="something else"):
-        _search(tmp_path / "out", model, keep=0.95).run()
+        _search(out, model, keep=0.95).run()
 
 
 def _check(found: Tuned, out: Path) -> None:

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from weightcut.errors import BrokenInput, UsageError
 from weightcut.records import CellKey, Named, Observation, StudySpec, VariantSpec
@@ -40,6 +40,18 @@ def test_what_is_added_is_read_by_the_next_process(store: RunStore) -> None:
     assert again.finished(KEY) == {("1", 0)}
     (cell,) = again.cells()
     assert (cell.state, cell.manifest) == ("done", {"x": 1})
+
+
+@pytest.mark.parametrize("name", ["what?", "a?mode=ro", "50%20", "#1", "a b", "é&uri=true"])
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    store = RunStore.create(tmp_path / name, SPEC)
+    store.plan([KEY])
+    store.close()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    reading = RunStore.open(tmp_path / name, read_only=True)
+    assert [cell.key for cell in reading.cells()] == [KEY]
+    with pytest.raises(OperationalError, match="readonly"):
+        reading.plan([CellKey(variant="b", stage="build")])
 
 
 def test_a_sample_is_kept_once(store: RunStore) -> None:
