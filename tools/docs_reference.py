@@ -201,7 +201,6 @@ _VARIANT = {
 }
 _PART = {
     "confidence": ("number, > 0.5, < 1", "`0.95`", "of every interval and test"),
-    "concurrency": ("list of whole number", "`[1, 8, 32]`", "numbers of sequences at once"),
 }
 
 

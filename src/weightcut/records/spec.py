@@ -95,13 +95,22 @@ class LoadSpec(Record):
 class ProfileSpec(Record):
     """How speed is measured: equal prompts and equal answer lengths for every variant."""
 
-    concurrency: tuple[int, ...] = (1, 8, 32)
+    concurrency: tuple[int, ...] = Field(
+        (1, 8, 32), description="numbers of sequences that are answered at once"
+    )
     prompts: int = Field(20, ge=1, description="different prompts timed one at a time")
     new_tokens: int = Field(24, ge=2, description="tokens of every timed answer")
     patience: float = Field(
         10.0, ge=0, description="seconds that a timing waits for the machine's other work to end"
     )
     load: LoadSpec | None = Field(None, description="requests that arrive over time; null: none")
+
+    @field_validator("concurrency")
+    @classmethod
+    def _different_levels(cls, levels: tuple[int, ...]) -> tuple[int, ...]:
+        if not levels or min(levels) < 1 or len(set(levels)) < len(levels):
+            raise ValueError("name at least one number of sequences, none below 1 and none twice")
+        return levels
 
 
 class StudySpec(Record):
