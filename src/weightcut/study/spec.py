@@ -23,7 +23,7 @@ _KEYS = tuple(StudySpec.model_fields)
 _VARIANT_KEYS = ("engine", "recipe")
 _TASKS = ("humaneval", "perplexity")
 T = TypeVar("T", bound=BaseModel)
-_NAME = re.compile(r"^[^/\x00-\x1f]{1,80}$")
+_NAME = re.compile(r"(?!\.{1,2}$)[^/\x00-\x1f]{1,80}")
 
 
 def load_study(
@@ -47,7 +47,7 @@ def load_study(
 def find_study(name: str | Path) -> Path:
     """Return the path of a study file; a bare name is one of the built-in studies."""
     path = Path(name)
-    if path.suffix in (".yaml", ".yml") or path.exists():
+    if path.suffix in (".yaml", ".yml") or path.is_file():
         if path.is_file():
             return path
         raise UsageError("no such study file", place=str(path))
@@ -77,15 +77,16 @@ def parse_study(document: Document) -> StudySpec:
             f"unknown baseline {baseline!r}; {nearest(str(baseline), names)}",
             place=document.place("baseline"),
         )
+    tasks = tuple(_tasks(document))
     profile = data.get("profile", {})
     return StudySpec(
-        study=_text(data.get("study", Path(document.source).stem or "study"), document, "study"),
+        study=_study_name(document),
         model=_text(data["model"], document, "model"),
         baseline=baseline,
         variants=variants,
-        tasks=tuple(_tasks(document)),
+        tasks=tasks,
         profile=_part(ProfileSpec, profile, document, "profile") if profile is not None else None,
-        keep=_part(Keep, data.get("keep", {}), document, "keep"),
+        keep=_keep(document, tasks),
         target=_part(Target, data.get("target", {}), document, "target"),
         seed=_whole(data.get("seed", 0), document),
     )
@@ -97,9 +98,10 @@ def _variants(document: Document) -> Iterator[VariantSpec]:
         raise UsageError(
             "variants is a mapping of names to {engine, recipe}", place=document.place("variants")
         )
+    seen = set[str]()
     for name, entry in entries.items():
         where = ("variants", name)
-        if not isinstance(name, str) or not _NAME.match(name) or name in (".", ".."):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise UsageError(f"a variant cannot be named {name!r}", place=document.place(*where))
         if not isinstance(entry, dict):
             raise UsageError(
@@ -109,6 +111,13 @@ def _variants(document: Document) -> Iterator[VariantSpec]:
         _only(entry, _VARIANT_KEYS, document, where)
         engine = _named("engine", entry.get("engine", "transformers"), document, (*where, "engine"))
         for suffix, steps in _sweep(entry.get("recipe") or [], document, (*where, "recipe")):
+            if name + suffix in seen:
+                raise UsageError(
+                    f"two variants would be named {name + suffix!r}",
+                    place=document.place(*where),
+                    cure="name one of them otherwise; a sweep adds its settings to the name",
+                )
+            seen.add(name + suffix)
             yield VariantSpec(name=name + suffix, engine=engine, recipe=steps)
 
 
@@ -178,6 +187,42 @@ def _tasks(document: Document) -> Iterator[Named]:
             )
         seen.add(named.kind)
         yield named
+
+
+def _keep(document: Document, tasks: Sequence[Named]) -> Keep:
+    """Return what is to be kept; a task or metric that is named must be one of the study's."""
+    given = document.data.get("keep", {})
+    keep = _part(Keep, given, document, "keep")
+    kinds = [task.kind for task in tasks]
+    if keep.task and keep.task not in kinds:
+        raise UsageError(
+            f"the study has no task {keep.task!r}; {nearest(keep.task, kinds)}",
+            place=document.place("keep", "task"),
+        )
+    if keep.task or "metric" in given:
+        _refuse_unmeasured(keep, tasks, document.place("keep", "metric"))
+    return keep
+
+
+def _refuse_unmeasured(keep: Keep, tasks: Sequence[Named], place: str) -> None:
+    from weightcut.analysis.quality import LIKELIHOOD_METRICS, public_name
+
+    known = set[str]()
+    for named in tasks:
+        if keep.task in ("", named.kind):
+            task = _task_class(named)
+            likelihood = task.mode == "likelihood"
+            measured = LIKELIHOOD_METRICS if likelihood else task.metrics
+            known.update(map(public_name, (*measured, *getattr(task, "further_metrics", ()))))
+    if public_name(keep.metric) not in known:
+        who = f"the task {keep.task} does not measure" if keep.task else "no task measures"
+        raise UsageError(f"{who} {keep.metric!r}; {nearest(keep.metric, known)}", place=place)
+
+
+def _task_class(named: Named) -> Any:
+    if named.source:
+        return registry.load_file("task", named.source)
+    return registry.load("task", named.kind)
 
 
 def _named(
@@ -263,6 +308,20 @@ def _only(
                 f"unknown key {key!r}; {nearest(str(key), known)}",
                 place=document.place(*where, key),
             )
+
+
+def _study_name(document: Document) -> str:
+    """Return the study's name, of which the folder of its runs is made."""
+    name = _text(
+        document.data.get("study", Path(document.source).stem or "study"), document, "study"
+    )
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"a study cannot be named {name!r}",
+            place=document.place("study"),
+            cure="a run's folder gets its name: leave out / and line ends, at most 80 characters",
+        )
+    return name
 
 
 def _text(value: Any, document: Document, key: str) -> str:

@@ -287,6 +287,9 @@ class Search:
     def _spec(
         self, name: str, tasks: Sequence[Mapping[str, Any]], profile: Mapping[str, Any] | None
     ) -> StudySpec:
+        keep = self.keep.model_dump(mode="json")
+        if name == "proxy":  # it is judged by its divergence, whatever is to be kept in the end
+            keep |= {"metric": "perplexity", "task": ""}
         return load_study(
             {
                 "study": f"tune-{name}",
@@ -294,7 +297,7 @@ class Search:
                 "variants": {BASELINE: {"engine": self.engine, "recipe": []}},
                 "tasks": [dict(task) for task in tasks],
                 "profile": dict(profile) if profile is not None else None,
-                "keep": self.keep.model_dump(mode="json"),
+                "keep": keep,
                 "seed": self.seed,
             }
         )

@@ -70,6 +70,7 @@ class MdEval(Record):
 
     mode: ClassVar[Literal["generation"]] = "generation"
     metrics: ClassVar[tuple[str, ...]] = METRICS
+    further_metrics: ClassVar[tuple[str, ...]] = ("regression", "compiles")
     chat_stop: ClassVar[tuple[str, ...]] = ("\n```",)
     plain_stop: ClassVar[tuple[str, ...]] = (*STOP, "\n//")
 

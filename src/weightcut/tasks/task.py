@@ -12,8 +12,9 @@ from weightcut.records import Completion, Sample, Scores
 class GenerationTask(Protocol):
     """A task whose samples are answered by the model and scored one by one.
 
-    metrics: names of the scores that every answer gets. chat_stop, plain_stop: texts that end an
-    answer to the chat form of the prompt, and to the plain one.
+    metrics: names of the scores that every answer gets; a class may name others, which depend on
+    the settings or the machine, in a class variable `further_metrics`. chat_stop, plain_stop: texts
+    that end an answer to the chat form of the prompt, and to the plain one.
     """
 
     kind: str

@@ -50,6 +50,7 @@ class Translate(Record):
 
     mode: ClassVar[Literal["generation"]] = "generation"
     metrics: ClassVar[tuple[str, ...]] = ("bleu", "codebleu", "exact_match", "parses")
+    further_metrics: ClassVar[tuple[str, ...]] = ("compiles",)
     chat_stop: ClassVar[tuple[str, ...]] = ("\n```",)
     plain_stop: ClassVar[tuple[str, ...]] = ("\n//", "\n```", "\n\n\n")
 

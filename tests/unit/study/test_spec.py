@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,6 +120,20 @@ def test_engines_and_tasks_take_settings_in_brackets(tmp_path: Path) -> None:
         ("model: some/folder", "model: some/folder\nkeep: {share: 2}", 3, "share"),
         ("model: some/folder", "model: some/folder\nseed: -1", 3, "whole number"),
         ("  ov:", "  a/b:", 6, "cannot be named"),
+        ("  ov:", "  '..':", 6, "cannot be named"),
+        ("study: small", "study: a/b", 1, "cannot be named 'a/b'"),
+        ("study: small", "study: '..'", 1, "cannot be named '..'"),
+        ("study: small", 'study: "a\\n"', 1, "cannot be named"),
+        ("tasks:", "keep: {metric: codebleau}\ntasks:", 7, "did you mean 'codebleu'"),
+        ("tasks:", "keep: {metric: correct}\ntasks:", 7, "no task measures 'correct'"),
+        ("tasks:", "keep: {metric: pass@10}\ntasks:", 7, "did you mean 'pass@1'"),
+        ("tasks:", "keep: {task: humanevel}\ntasks:", 7, "did you mean 'humaneval'"),
+        ("tasks:", "keep: {task: mbpp}\ntasks:", 7, "has no task 'mbpp'"),
+        ("tasks:", "keep: {task: perplexity}\ntasks:", 7, "does not measure 'codebleu'"),
+        ("tasks:", "profile: {concurrency: [8, 8]}\ntasks:", 7, "none twice"),
+        ("tasks:", "profile: {concurrency: [0]}\ntasks:", 7, "none below 1"),
+        ("tasks:", "profile: {concurrency: []}\ntasks:", 7, "at least one number"),
+        ("[{kind: int8}]", "[{kind: prune-depth, ratio: [0.1, 0.1]}]", 6, "named 'ov-ratio0.1'"),
     ],
 )
 def test_errors_name_line_and_nearest_name(
@@ -129,6 +144,40 @@ def test_errors_name_line_and_nearest_name(
         load_study(path)
     assert says in str(caught.value)
     assert caught.value.place.startswith(f"{path}:{line or ''}")
+
+
+def test_a_sweep_takes_no_name_that_is_taken(tmp_path: Path) -> None:
+    text = GOOD.replace("[{kind: int8}]", "[{kind: prune-depth, ratio: [0.1, 0.2]}]")
+    text = text.replace("tasks:", "  ov-ratio0.2: {engine: openvino}\ntasks:")
+    with pytest.raises(UsageError, match=r"would be named 'ov-ratio0\.2'") as caught:
+        load_study(_write(tmp_path, text))
+    assert caught.value.place.endswith(":7")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "keep"),
+    [
+        (["humaneval"], {"metric": "pass@1"}),
+        (["humaneval"], {"metric": "passed", "task": "humaneval"}),
+        (["humaneval", "perplexity"], {"metric": "perplexity"}),
+        (["perplexity"], {"metric": "bits_per_byte", "task": "perplexity"}),
+        (["repair"], {"metric": "correct", "task": "repair"}),
+        (["translate"], {"metric": "compiles"}),
+        (["examples/own_task.py:Slugs"], {"metric": "pass@1", "task": "slugs"}),
+        (["perplexity"], {"share": 0.9}),
+        ([], {}),
+    ],
+)
+def test_what_the_tasks_measure_can_be_kept(tasks: list[str], keep: dict[str, Any]) -> None:
+    variants = {"a": {"engine": "scripted"}}
+    spec = load_study({"model": "m", "variants": variants, "tasks": tasks, "keep": keep})
+    assert spec.keep.metric == keep.get("metric", "codebleu")
+
+
+def test_a_folder_hides_no_built_in_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "quickstart").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_study("quickstart").study == "quickstart"
 
 
 def test_an_unknown_study_names_those_there_are() -> None:
