@@ -8,7 +8,7 @@ import numpy as np
 
 from weightcut.errors import UsageError
 from weightcut.models.tokenizer import Tokenizer
-from weightcut.records import TokenBlocks
+from weightcut.records import TokenBlocks, no_text
 
 # Tokens decoded along before a window: more than the bytes of any character.
 _CONTEXT = 8
@@ -30,6 +30,8 @@ def token_blocks(
     head = [tokenizer.bos_id] if tokenizer.adds_bos and tokenizer.bos_id is not None else []
     joined = [text.rstrip("\n") + "\n\n\n" for text in texts]
     whole = "".join(joined)
+    if halves := no_text(whole):
+        raise UsageError(halves, place=source)
     # A tokenizer that opens every text with a space of its own must see them as the one they are.
     pieces = joined if _joins(tokenizer) else [whole]
     stream = [token for text in pieces for token in tokenizer.encode(text)]

@@ -9,6 +9,7 @@ from typing import Any
 
 from weightcut.errors import BrokenInput, UsageError
 from weightcut.files import file_digest, folder_files, whole_folder, write_whole
+from weightcut.records import no_text
 from weightcut.settings import home
 
 DIGESTS = ".digests.json"
@@ -60,10 +61,13 @@ def read_jsonl(path: Path, texts: Sequence[str]) -> Iterator[tuple[int, dict[str
         place = f"{path}:{number}"
         try:
             row = json.loads(line)
+            halves = no_text(row)
         except (ValueError, RecursionError) as error:
             raise BrokenInput(f"is no JSON: {error}", place=place) from None
         if not isinstance(row, dict):
             raise BrokenInput("is no JSON object", place=place)
+        if halves:
+            raise BrokenInput(halves, place=place)
         for key in texts:
             if not isinstance(row.get(key), str):
                 raise BrokenInput(f"lacks the text {key!r}", place=place)

@@ -13,7 +13,7 @@ from typing import IO, Any
 from weightcut.data.corpus import Document
 from weightcut.data.folder import read_texts
 from weightcut.errors import BrokenInput, UsageError, missing_extra, nearest
-from weightcut.records import TextSource
+from weightcut.records import TextSource, no_text
 
 ENOUGH = 64 << 20
 """Characters of text that are read; more would only cost time (some 16 million tokens)."""
@@ -174,6 +174,8 @@ def _items(stream: IO[str], file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, item in enumerate(items, start=1):
         if not isinstance(item, dict):
             raise BrokenInput(f"item {number} is no JSON object", place=str(file))
+        if halves := no_text(item):
+            raise BrokenInput(f"item {number}: {halves}", place=str(file))
         yield number, item
 
 
@@ -192,10 +194,13 @@ def _bounded(stream: IO[str]) -> Iterator[tuple[int, str]]:
 def _object(line: str, place: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
+        halves = no_text(found)
     except (ValueError, RecursionError) as error:
         raise BrokenInput(f"is no JSON: {error}", place=place) from None
     if not isinstance(found, dict):
         raise BrokenInput("is no JSON object", place=place)
+    if halves:
+        raise BrokenInput(halves, place=place)
     return found
 
 

@@ -16,7 +16,7 @@ from weightcut.records.spec import (
     Target,
     VariantSpec,
 )
-from weightcut.records.texts import TextSource
+from weightcut.records.texts import TextSource, no_text
 from weightcut.records.tokens import LogProbs, TokenBlocks
 
 __all__ = [
@@ -51,4 +51,5 @@ __all__ = [
     "VariantResult",
     "VariantSpec",
     "digest",
+    "no_text",
 ]

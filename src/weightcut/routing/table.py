@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from weightcut.errors import BrokenInput, UsageError, missing_extra, nearest
 from weightcut.files import write_whole
+from weightcut.records import no_text
 from weightcut.routing.policy import Floats
 
 COLUMNS = ("prompt_id", "prompt", "variant", "quality", "cost")
@@ -333,10 +334,13 @@ def _json_rows(
         where = f"{place}, line {number}"
         try:
             row = json.loads(line)
+            halves = no_text(row)
         except (ValueError, RecursionError) as error:
             raise BrokenInput(f"not JSON ({error})", place=where) from error
         if not isinstance(row, dict):
             raise BrokenInput("not a JSON object", place=where, cure=_FORM)
+        if halves:
+            raise BrokenInput(halves, place=where)
         _check_columns(row, where, quality)
         yield f"line {number}", row
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from weightcut.data.datasets import dataset_folder, needed, read_jsonl, read_text
 from weightcut.errors import BrokenInput, UsageError, missing_extra
 from weightcut.metrics.parses import parse_python
-from weightcut.records import Completion, Record, Sample, Scores
+from weightcut.records import Completion, Record, Sample, Scores, no_text
 from weightcut.tasks.extract import Extracted, complete_python, extract_python
 from weightcut.tasks.python_scores import METRICS, answer_scores
 from weightcut.tasks.python_tests import run_against
@@ -186,6 +186,8 @@ def _problem(row: dict[str, Any], place: str) -> Problem:
     tests = _texts(row.get("test_list"), place)
     if not tests:
         raise BrokenInput("'test_list' is empty", place=place)
+    if halves := no_text([text, setup, code, tests]):
+        raise BrokenInput(halves, place=place)
     lines = (str(part).replace("\r\n", "\n").strip("\n") for part in (code, setup))
     fields = dict(zip(("code", "setup"), lines, strict=True))
     problem = Problem(number=number, text=str(text).strip(), tests=tests, **fields)

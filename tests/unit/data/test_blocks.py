@@ -82,6 +82,7 @@ def test_a_cut_character_counts_where_it_ends(text: str, length: int) -> None:
         (["short"], 1, 100, "holds 0 windows of 100 tokens, 1 are asked"),
         (["x" * 100], 3, 50, "holds 2 windows of 50 tokens, 3 are asked"),
         ([], 1, 8, "holds 0 windows"),
+        (["x" * 100, "\ud800"], 1, 8, "half a surrogate pair"),
         (["x" * 100], 0, 8, "cannot be cut"),
         (["x" * 100], 1, 1, "cannot be cut"),
     ],

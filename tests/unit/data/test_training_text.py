@@ -154,6 +154,8 @@ def test_the_digest_is_that_of_content_and_columns(tmp_path: Path) -> None:
         ('{"prompt": "a"}\n', "which column holds the text; there are 'prompt'"),
         ("[" * 100_000, "is no JSON"),
         ('[{"text": "a"}, 3]', "item 2 is no JSON object"),
+        ('{"text": "a"}\n{"text": "\\ud800"}', r"t.jsonl:2: half a surrogate pair"),
+        ('[{"text": "a"}, {"text": "\\ud800"}]', "item 2: half a surrogate pair"),
         ("", "there is no text in it"),
         ('{"text": "short"}\n', "holds 0 windows|windows of 64 tokens"),
     ],

@@ -86,6 +86,15 @@ def test_a_wrong_table_is_refused_with_the_reason(tmp_path: Path, text: str, say
         _read(tmp_path, text)
 
 
+def test_half_a_sign_is_refused_with_its_line(tmp_path: Path) -> None:
+    row = {"prompt_id": 1, "prompt": "x", "variant": "a", "quality": 1, "cost": 1}
+    path = tmp_path / "t.jsonl"
+    path.write_text("\n".join(map(json.dumps, (row, row | {"variant": "\ud800"}))))
+    with pytest.raises(BrokenInput, match="half a surrogate pair") as caught:
+        read_table(path)
+    assert caught.value.place.endswith("t.jsonl, line 2")
+
+
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe\x00", b"[1]\n", b"{\n", b"[" * 100_000, b"\x1f\x8b"]
 )

@@ -94,6 +94,8 @@ def test_the_sanitized_file_and_the_splits(tmp_path: Path) -> None:
         ({**SUM, "test_list": []}, "'test_list' is empty"),
         ({**SUM, "test_list": ["assert other()"]}, "call no function of the code"),
         ({**SUM, "code": "def sum("}, "call no function of the code"),
+        ({**SUM, "text": "half \ud800"}, r"half a surrogate pair \(\\ud800\) is no text"),
+        ({**SUM, "test_list": r"['assert sum(1, 2) == \"\udc00\"']"}, r"\\udc00"),
     ],
 )
 def test_a_broken_line_is_named(tmp_path: Path, row: Any, says: str) -> None:
@@ -101,6 +103,14 @@ def test_a_broken_line_is_named(tmp_path: Path, row: Any, says: str) -> None:
     with pytest.raises(BrokenInput, match=says) as caught:
         task.items()
     assert caught.value.place == f"{tmp_path / 'mbpp.jsonl'}:3"
+
+
+def test_half_a_sign_in_the_sanitized_file_is_named(tmp_path: Path) -> None:
+    row = {"task_id": 14, "prompt": "\udfff", "code": "def f(): pass", "test_list": ["f()"]}
+    (tmp_path / "sanitized-mbpp.json").write_text(json.dumps([row]))
+    with pytest.raises(BrokenInput, match=r"\\udfff") as caught:
+        Mbpp(data=str(tmp_path), subset="sanitized").items()
+    assert caught.value.place.endswith("sanitized-mbpp.json, task 1 of the list")
 
 
 def test_missing_data_says_what_and_where_from(tmp_path: Path) -> None:
