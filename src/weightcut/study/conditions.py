@@ -12,7 +12,7 @@ from weightcut.models.tokenizer import load_tokenizer
 from weightcut.records import Checkpoint, Named, StudySpec, digest
 from weightcut.study.build import SPLITS, package_version
 from weightcut.study.worker import VERSIONS, lacks, open_task
-from weightcut.tasks.task import GenerationTask, LikelihoodTask, Noted
+from weightcut.tasks.task import GenerationTask, LikelihoodTask, Noted, samples_of
 
 
 def run_conditions(spec: StudySpec, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -52,5 +52,5 @@ def _data(task: GenerationTask | LikelihoodTask) -> dict[str, Any]:
     if isinstance(task, LikelihoodTask):
         found = digest(list(task.documents()))
     else:
-        found = digest([sample.model_dump(mode="json") for sample in task.items()])
+        found = digest([sample.model_dump(mode="json") for sample in samples_of(task)])
     return {"digest": found, "notes": list(task.notes()) if isinstance(task, Noted) else []}

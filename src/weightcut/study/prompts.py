@@ -8,14 +8,17 @@ from weightcut.data.blocks import token_blocks
 from weightcut.data.corpus import documents
 from weightcut.models.tokenizer import Tokenizer
 from weightcut.records import ProfileSpec, Request, Sample, digest
-from weightcut.tasks.task import GenerationTask
+from weightcut.tasks.task import GenerationTask, samples_of
 
 
 def task_requests(task: GenerationTask, tokenizer: Tokenizer, seed: int) -> list[Request]:
-    """Return one request for each sample and repeat; ids are `<sample>/<repeat>`."""
+    """Return one request for each sample and repeat; ids are `<sample>/<repeat>`.
+
+    Raises BrokenInput where two samples have one id.
+    """
     return [
         _request(task, sample, repeat, tokenizer, seed)
-        for sample in task.items()
+        for sample in samples_of(task)
         for repeat in range(task.samples)
     ]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
-from weightcut.records import Completion, Sample, Scores
+from weightcut.errors import BrokenInput
+from weightcut.records import Completion, Sample, Scores, no_text
 
 
 @runtime_checkable
@@ -69,3 +70,23 @@ class Noted(Protocol):
     def notes(self) -> Sequence[str]:
         """Return sentences: what was left out, what was not measured here, and why."""
         ...
+
+
+def samples_of(task: GenerationTask) -> Sequence[Sample]:
+    """Return a task's samples; BrokenInput where two have one id, or where a text is none.
+
+    Answers are kept, and scored, by the id of their sample.
+    """
+    samples, place = task.items(), f"task {task.kind}"
+    seen = set[str]()
+    for sample in samples:
+        if sample.id in seen:
+            raise BrokenInput(
+                f"two samples have the id {sample.id!r}",
+                place=place,
+                cure="leave one of them out, or give it an id of its own",
+            )
+        seen.add(sample.id)
+        if halves := no_text(sample.model_dump()):
+            raise BrokenInput(f"the sample {sample.id!r}: {halves}", place=place)
+    return samples
