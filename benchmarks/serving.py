@@ -4,8 +4,8 @@
     python benchmarks/serving.py soak LIGHT FULL            # 200 clients for 2 minutes
     python benchmarks/serving.py pair runs/quickstart       # routed against always-full
 
-LIGHT and FULL are artifact folders of the OpenVINO engine; `pair` takes a run that answered
-HumanEval, fits a router on the prompts that it does not ask, and serves its recommended variant
+LIGHT and FULL are artifact folders of the OpenVINO engine; `pair` takes a run that answered tasks,
+fits a router on the prompts that it does not ask, and serves its recommended variant
 beside its baseline (or --light and --full), the answers scored as in the study. Each prints JSON.
 Server and load generator are separate processes on the same cores; CPU seconds are given beside
 wall times, since other work on the machine stretches only the latter.
@@ -41,7 +41,8 @@ from weightcut.routing.router import Router, load_router
 from weightcut.routing.runs import run_outcomes
 from weightcut.routing.table import build_table
 from weightcut.store.run_store import RunStore
-from weightcut.tasks.humaneval import CHAT_STOP, HumanEval
+from weightcut.study.worker import open_task
+from weightcut.tasks.task import GenerationTask, samples_of
 
 WORDS = "def add(a, b): return the sum of two numbers and explain every step of it please "
 
@@ -242,11 +243,12 @@ def pair(
     config = {
         "variants": {name: {"kind": "engine", "run": str(run.resolve())} for name in (light, full)}
     }
-    task = next(t for t in store.spec().tasks if t.kind == "humaneval")
+    tasks = [open_task(named) for named in store.spec().tasks]
     store.close()
-    chosen = HumanEval.model_validate({"kind": task.kind, **task.settings}).items()
-    chosen = chosen[:: max(1, len(chosen) // prompts)][:prompts]
-    served = {f"{task.kind}/{sample.id}" for sample in chosen}
+    # The promise is for prompts like those that it was learnt from: of all tasks.
+    offered = [(t, one) for t in tasks if t.mode == "generation" for one in samples_of(t)]
+    chosen = offered[:: max(1, len(offered) // prompts)][:prompts]
+    served = {f"{task.kind}/{sample.id}" for task, sample in chosen}
     learnt = [row for row in rows if row["prompt_id"] not in served]
     numbered = ((f"row {n}", row) for n, row in enumerate(learnt))
     table = build_table(numbered, str(run), only=(light, full), full=full)
@@ -291,49 +293,55 @@ def pair_in_words(
     )
 
 
+Asked = tuple[GenerationTask, Sample]
+
+
 async def answer_all(
-    server: Server, samples: Sequence[Sample], model: str, clients: int
+    server: Server, samples: Sequence[Asked], model: str, clients: int
 ) -> dict[str, Any]:
     """Answer all samples with so many clients, as in the study, and score the answers."""
     url = f"http://127.0.0.1:{server.port}"
     waiting = iter(samples)
+    asked: Counter[str] = Counter()
     tokens: Counter[str] = Counter()
-    answers: dict[str, str] = {}
+    answers: dict[tuple[str, str], str] = {}
 
     async def client_loop(client: httpx.AsyncClient) -> None:
-        for sample in waiting:
+        for task, sample in waiting:
             body = {
                 "model": model,
                 "messages": [*sample.messages, {"role": "assistant", "content": sample.prefill}],
                 "continue_final_message": True,
-                "stop": list(CHAT_STOP),
-                "max_tokens": 256,
+                "stop": list(task.chat_stop),
+                "max_tokens": task.max_new_tokens,
             }
             reply = await client.post("/v1/chat/completions", json=body)
             answer = reply.raise_for_status().json()
+            asked[answer["model"]] += 1
             tokens[answer["model"]] += answer["usage"]["completion_tokens"]
-            answers[sample.id] = answer["choices"][0]["message"]["content"]
+            answers[task.kind, sample.id] = answer["choices"][0]["message"]["content"]
 
     cpu, begin = server.cpu_of_all(), time.perf_counter()
     async with httpx.AsyncClient(base_url=url, timeout=600) as client:
         await asyncio.gather(*(client_loop(client) for _ in range(clients)))
     wall, spent = time.perf_counter() - begin, server.cpu_of_all() - cpu
-    scores = [_score(sample, answers[sample.id]) for sample in samples]
+    scores = [_score(task, sample, answers[task.kind, sample.id]) for task, sample in samples]
     return {
         "prompts_per_s": len(samples) / wall,
         "tokens_per_s": sum(tokens.values()) / wall,
         "prompts_per_cpu_s": len(samples) / spent,
+        "asked": dict(asked),
         "tokens": dict(tokens),
         "codebleu": float(np.mean([score["codebleu"] for score in scores])),
         "passed": sum(score["passed"] for score in scores),
     }
 
 
-def _score(sample: Sample, text: str) -> dict[str, float]:
+def _score(task: GenerationTask, sample: Sample, text: str) -> dict[str, float]:
     made = Completion(
         request_id=sample.id, text=text, token_ids=(), token_times=(), finish_reason="stop"
     )
-    return dict(HumanEval().score(sample, made, chat=True).values)
+    return dict(task.score(sample, made, chat=True).values)
 
 
 class Server:
