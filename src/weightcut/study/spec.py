@@ -205,7 +205,7 @@ def _keep(document: Document, tasks: Sequence[Named]) -> Keep:
 
 
 def _refuse_unmeasured(keep: Keep, tasks: Sequence[Named], place: str) -> None:
-    from weightcut.analysis.quality import LIKELIHOOD_METRICS, public_name
+    from weightcut.analysis.quality import DEFECTS, LIKELIHOOD_METRICS, public_name
 
     known = set[str]()
     for named in tasks:
@@ -214,7 +214,8 @@ def _refuse_unmeasured(keep: Keep, tasks: Sequence[Named], place: str) -> None:
             likelihood = task.mode == "likelihood"
             measured = LIKELIHOOD_METRICS if likelihood else task.metrics
             known.update(map(public_name, (*measured, *getattr(task, "further_metrics", ()))))
-    if public_name(keep.metric) not in known:
+    # Answers that went wrong are counted beside the metrics; they may be kept, and are not offered.
+    if public_name(keep.metric) not in known | DEFECTS:
         who = f"the task {keep.task} does not measure" if keep.task else "no task measures"
         raise UsageError(f"{who} {keep.metric!r}; {nearest(keep.metric, known)}", place=place)
 

@@ -159,6 +159,7 @@ def test_a_sweep_takes_no_name_that_is_taken(tmp_path: Path) -> None:
     [
         (["humaneval"], {"metric": "pass@1"}),
         (["humaneval"], {"metric": "passed", "task": "humaneval"}),
+        (["humaneval"], {"metric": "degenerate"}),
         (["humaneval", "perplexity"], {"metric": "perplexity"}),
         (["perplexity"], {"metric": "bits_per_byte", "task": "perplexity"}),
         (["repair"], {"metric": "correct", "task": "repair"}),
