@@ -351,7 +351,23 @@ class _Study:
             for name, profile in self.profiles.items()
             for says in timing_doubts(profile)
         ]
-        return warnings
+        return warnings + self._few_prompts()
+
+    def _few_prompts(self) -> list[str]:
+        """Return that fewer prompts were timed than the study asks for, where that is so."""
+        asked = self.spec.profile.prompts if self.spec.profile else 0
+        done = {key for key, cell in self.cells.items() if cell.state == "done"}
+        timed = [
+            profile.prompts
+            for name, profile in self.profiles.items()
+            if profile and CellKey(variant=name, stage="profile") in done
+        ]
+        if not timed or min(timed) >= asked:
+            return []
+        return [
+            f"latencies rest on {min(timed)} different prompts, not on {asked} (profile.prompts): "
+            "the task has no more that leave room for an answer"
+        ]
 
 
 def _primary(variant: VariantResult) -> Interval | None:

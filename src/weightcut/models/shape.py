@@ -19,6 +19,7 @@ class Shape(Record):
 
     outer: weights of embeddings and head, which most methods leave at 16 bit. largest: those of the
     largest tensor. cache: numbers that the keys and values of one token take in all layers.
+    positions: tokens that a text may have in all.
     """
 
     parameters: int = 0
@@ -28,6 +29,7 @@ class Shape(Record):
     hidden: int = 0
     vocabulary: int = 0
     cache: int = 0
+    positions: int = 0
 
     @property
     def inner(self) -> int:
@@ -68,6 +70,7 @@ def _sizes(config: Mapping[str, Any]) -> dict[str, int]:
         "layers": layers,
         "vocabulary": _number(config, "vocab_size"),
         "cache": 2 * layers * groups * width,
+        "positions": _number(config, "max_position_embeddings", "n_positions"),
     }
 
 

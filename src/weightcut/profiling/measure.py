@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
+from weightcut.errors import WeightcutError
 from weightcut.profiling.energy import EnergyMeter
 from weightcut.profiling.machine import OthersLoad, others_load, peak_rss_bytes, wait_until_quiet
 from weightcut.records import Completion, Observation, Request
@@ -40,11 +41,11 @@ def measure(
 
     requests: different prompts, all to be answered with the same number of tokens; the longest
     warms up first, so that an engine which makes room for what it is asked does it once. latency:
-    how many of them are timed one at a time, the first left out. patience: seconds to wait for a
-    quiet machine.
+    how many of them are timed one at a time, the first left out where there are more. patience:
+    seconds to wait for a quiet machine. Raises WeightcutError where a prompt gets no answer.
     """
-    prompts = requests[1:] or requests
-    list(session.generate([max(requests, key=lambda request: len(request.prompt_ids))]))
+    prompts = requests[1:] if len(requests) > latency else requests
+    _answers(session, [max(requests, key=lambda request: len(request.prompt_ids))])
     before = wait_until_quiet(patience=patience)
     watch = OthersLoad()
     tokens, seconds = 0, 0.0
@@ -62,10 +63,10 @@ def measure(
             continue
         batch = _batch(prompts, level)  # the same each time, so that rounds differ by noise alone
         # An engine may compile for shapes that it has not seen yet; that is no part of its speed.
-        list(session.generate(batch))
+        _answers(session, batch)
         for number in range(ROUNDS):
             with (meter := Meter(energy)):
-                answers = list(session.generate(batch))
+                answers = _answers(session, batch)
             done = sum(len(answer.token_ids) for answer in answers)
             # All were submitted at once: the last token of all ends the round.
             last = max(one.token_times[-1] for one in answers)
@@ -103,8 +104,22 @@ class Meter:
             self._joules[key] = None if so_far is None or more is None else so_far + more
 
 
+def _answers(session: Generates, requests: Sequence[Request]) -> list[Completion]:
+    """Return the answers, each with a token at least."""
+    answers = list(session.generate(requests))
+    answered = {one.request_id for one in answers if one.token_times}
+    for request in requests:
+        if request.id not in answered:
+            raise WeightcutError(
+                f"the engine gave no answer to the timed prompt {request.id} of "
+                f"{len(request.prompt_ids)} tokens",
+                cure="where prompts fill the engine's context, make it larger or time shorter ones",
+            )
+    return answers
+
+
 def _one(session: Generates, request: Request, index: int) -> Observation:
-    (answer,) = session.generate([request])
+    (answer,) = _answers(session, [request])
     times = answer.token_times
     gaps = len(times) - 1
     return Observation(

@@ -98,7 +98,9 @@ class ProfileSpec(Record):
     concurrency: tuple[int, ...] = Field(
         (1, 8, 32), description="numbers of sequences that are answered at once"
     )
-    prompts: int = Field(20, ge=1, description="different prompts timed one at a time")
+    prompts: int = Field(
+        20, ge=1, description="different prompts timed one at a time, fewer where there are no more"
+    )
     new_tokens: int = Field(24, ge=2, description="tokens of every timed answer")
     patience: float = Field(
         10.0, ge=0, description="seconds that a timing waits for the machine's other work to end"

@@ -14,16 +14,15 @@ from weightcut.engines.engine import Engine
 from weightcut.hardware.speed import REFERENCE, Speed
 from weightcut.models.shape import Shape
 from weightcut.models.tokenizer import load_tokenizer
-from weightcut.records import CellKey, Checkpoint, Record, Step, StudySpec
-from weightcut.study import costs, work
+from weightcut.records import CellKey, Checkpoint, ProfileSpec, Record, Step, StudySpec
+from weightcut.study import costs, prompts, work
 from weightcut.study.build import open_engine
 from weightcut.study.costs import Load
-from weightcut.study.prompts import task_requests
 from weightcut.study.work import Amounts, Asked, Model, Weights
 from weightcut.study.worker import lacks, open_task
 
 ANSWER = 160.0  # tokens of an answer if there were no limit: the mean of the bundled model's
-PROMPT = 160.0  # tokens of a timed prompt where the study has no task with prompts
+PROMPT = float(prompts.WINDOW)
 WIDE = 16.0  # bits of a weight that is not quantized
 _SCALES = 0.25  # bits of a scale that a quantized weight has to itself, in groups of 64
 _BESIDE = 4_000_000  # bytes of tokenizer and configs beside the weights
@@ -133,9 +132,7 @@ class Predictor:
     def _profile(self, engine: Engine, methods: Sequence[Method], model: Model, slots: int) -> Work:
         spec = self.spec.profile
         assert spec is not None  # or there were no such cell
-        offered = next(iter(self._prompts.values()), None) or (int(PROMPT),)
-        step = max(1, len(offered) // (spec.prompts + 1))
-        timed = offered[::step][: spec.prompts + 1]  # as `prompts.profile_requests` picks them
+        timed = self._timed(spec)
         prompt, new = sum(timed) / len(timed), spec.new_tokens
         many = max((spec.load.at_once if spec.load else 1, *spec.concurrency))
         asked = Asked(many, many * prompt, many * new, new, max(timed) + new)
@@ -150,6 +147,17 @@ class Predictor:
             work.memory_of_answers(asked, min(many, slots), model),
             0,
         )
+
+    def _timed(self, spec: ProfileSpec) -> list[int]:
+        """Return the lengths of the timed prompts, as `prompts.profile_requests` picks them."""
+        positions = self.shape.positions
+        kind = next(iter(self._prompts), None)
+        if kind is None:
+            return [prompts.window_length(spec, positions)]
+        named = next(task for task in self.spec.tasks if task.kind == kind)
+        repeats = int(getattr(open_task(named), "samples", 1))
+        offered = self._prompts[kind][::repeats]
+        return [offered[index] for index in prompts.timed(offered, spec, positions)]
 
     def with_spec(self, spec: StudySpec) -> Predictor:
         """Return a predictor of another study on the same model, with none of it built."""
@@ -166,21 +174,21 @@ class Predictor:
         return {
             kind: tuple(
                 len(request.prompt_ids)
-                for request in task_requests(task, tokenizer, self.spec.seed)
+                for request in prompts.task_requests(task, tokenizer, self.spec.seed)
             )
             for kind, task in tasks.items()
             if task.mode == "generation" and not lacks(task)
         }
 
     def _asked(self, kind: str, limit: int) -> Asked:
-        prompts = self._prompts[kind]
+        lengths = self._prompts[kind]
         return Asked(
-            answers=len(prompts),
-            prompts=sum(prompts),
+            answers=len(lengths),
+            prompts=sum(lengths),
             # Lengths fall off exponentially, and are cut at the limit.
-            tokens=len(prompts) * ANSWER * -math.expm1(-limit / ANSWER),
+            tokens=len(lengths) * ANSWER * -math.expm1(-limit / ANSWER),
             limit=limit,
-            longest=max(prompts, default=0) + limit,
+            longest=max(lengths, default=0) + limit,
             scored=True,
             batches=tuple(
                 (len(batch), batch[0] + limit)

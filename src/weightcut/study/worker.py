@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from weightcut import registry
 from weightcut.errors import WeightcutError, full_disk
+from weightcut.models.shape import shape_of
 from weightcut.models.tokenizer import Tokenizer, load_tokenizer
 from weightcut.profiling.load import under_load
 from weightcut.profiling.machine import OthersLoad, gpus_held, peak_rss_bytes
@@ -217,7 +218,10 @@ def run_profile(cell: Cell) -> dict[str, Any]:
     cell.store.clear(cell.key)
     tasks = [open_task(named) for named in cell.spec.tasks]
     generation = [t for t in tasks if t.mode == "generation" and not lacks(t)]
-    requests = prompts.profile_requests(spec, generation, cell.tokenizer(), cell.spec.seed)
+    positions = shape_of(cell.job.checkpoint).positions
+    requests = prompts.profile_requests(
+        spec, generation, cell.tokenizer(), cell.spec.seed, positions
+    )
     facts: dict[str, Any] = {"prompts_digest": prompts.prompts_digest(requests)}
     total = spec.prompts + 2 * sum(1 for level in spec.concurrency if level > 1)
     if spec.load is not None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.studies import QUICKSTART, Study, example_study
 
 from weightcut.analysis.results import build_results
-from weightcut.records import Cell, CellKey, Keep, Named, Observation, Step
+from weightcut.records import Cell, CellKey, Keep, Named, Observation, ProfileSpec, Step
 from weightcut.records.results import Results, VariantResult
 
 FULL, OV16, INT8, INT4, NF4, PRUNED, DISTILLED = (c.name for c in QUICKSTART)
@@ -281,6 +281,20 @@ def test_other_primary_metrics(metric: str, task: str) -> None:
     assert kept[OV16].value == pytest.approx(1, abs=0.06)  # type: ignore[union-attr]
     assert kept[PRUNED].value < 0.85  # type: ignore[union-attr,operator]
     assert _of(results, PRUNED).verdict == "lost"
+
+
+def test_fewer_timed_prompts_than_asked_for_are_told() -> None:
+    study = example_study()
+    asked = study.spec.model_copy(update={"profile": ProfileSpec(prompts=30)})
+    (said,) = [w for w in build_results(asked, *study[1:]).warnings if "latencies rest" in w]
+    assert said.startswith("latencies rest on 24 different prompts, not on 30")
+    assert not [w for w in build_results(*study).warnings if "latencies rest" in w]
+    at_work = [
+        one.model_copy(update={"state": "running"}) if one.key.stage == "profile" else one
+        for one in study.cells
+    ]
+    found = build_results(asked, study.machine, study.conditions, at_work, study.observations)
+    assert not [w for w in found.warnings if "latencies rest" in w]
 
 
 def test_a_primary_metric_that_nothing_measures() -> None:

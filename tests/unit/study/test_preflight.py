@@ -10,9 +10,10 @@ import pytest
 from tests.unit.models.test_shape import EMBEDDING, LAYERS, LLAMA, checkpoint
 
 from weightcut.compression import recipe
-from weightcut.errors import NotHere
+from weightcut.errors import NotHere, UsageError
 from weightcut.hardware import rules, verdicts
 from weightcut.hardware.speed import REFERENCE
+from weightcut.models.scripted import ScriptedModel
 from weightcut.models.shape import shape_of
 from weightcut.records import CellKey, Checkpoint
 from weightcut.study import plan as module
@@ -171,3 +172,14 @@ def test_a_config_without_sizes_is_planned_all_the_same(
     plan = planned(made, {"full": ("transformers", "")}, 1e12)
     assert cell(plan, "full/perplexity").prediction.memory > 0
     assert plan.cells[0].key == CellKey(variant="full", stage="build")
+
+
+def test_a_timing_that_no_prompt_leaves_room_for_is_refused(tmp_path: Path) -> None:
+    small = checkpoint(
+        tmp_path / "model", LLAMA | {"max_position_embeddings": 24}, LAYERS | EMBEDDING
+    )
+    ScriptedModel().save(small.path)  # whose tokenizer is one of bytes
+    variants = {"full": {"engine": "transformers"}}
+    spec = load_study({"model": "m", "variants": variants, "tasks": []})
+    with pytest.raises(UsageError, match="the model takes 24 tokens in all"):
+        make_plan(spec, small, {}, tmp_path / "artifacts")
