@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 
 class WeightcutError(Exception):
@@ -32,10 +34,7 @@ _FULL = ("No space left on device", "disk is full", "Disk quota exceeded")
 
 def full_disk(error: BaseException) -> NotHere | None:
     """Return what to tell where an error says, or came of one that says, that a disk is full."""
-    one: BaseException | None = error
-    for _ in range(20):  # a chain of causes may be a ring
-        if one is None:
-            break
+    for one in _causes(error):
         number = one.errno if isinstance(one, OSError) else None
         if number in (errno.ENOSPC, errno.EDQUOT) or any(words in str(one) for words in _FULL):
             return NotHere(
@@ -43,8 +42,39 @@ def full_disk(error: BaseException) -> NotHere | None:
                 place=str(getattr(one, "filename", None) or ""),
                 cure="free some and run the same again, or set WEIGHTCUT_HOME to a larger disk",
             )
-        one = one.__cause__ or one.__context__
     return None
+
+
+_DENIED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+
+
+def sealed_home(error: BaseException, home: Path) -> NotHere | None:
+    """Return what to tell where an error is, or came of, a cache folder that cannot be written."""
+    for one in _causes(error):
+        if not isinstance(one, OSError) or one.errno not in _DENIED:
+            continue
+        named = one.filename2 or one.filename
+        if isinstance(named, str | os.PathLike) and _within(Path(named), home):
+            return NotHere(
+                f"the cache folder cannot be written ({one.strerror})",
+                place=str(named),
+                cure="set WEIGHTCUT_HOME to a folder that you may write to, or pull the model and "
+                "build the artifacts there as a user who may",
+            )
+    return None
+
+
+def _within(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    one: BaseException | None = error
+    for _ in range(20):  # a chain of causes may be a ring
+        if one is None:
+            return
+        yield one
+        one = one.__cause__ or one.__context__
 
 
 def missing_extra(package: str, extra: str) -> NotHere:

@@ -7,8 +7,8 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -85,11 +85,22 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file, waiting for it; it ends with the process at the latest."""
+def locked(path: Path, say: Callable[[str], None] = lambda _phrase: None) -> Iterator[None]:
+    """Hold an exclusive lock on a file, waiting for it; it ends with the process at the latest.
+
+    say: is told once who is waited for, where somebody is.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with path.open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            say(f"waiting for process {stream.read().strip() or 'unknown'}, which is at work on it")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        with suppress(OSError):  # a full disk: the next one is not told whom it waits for
+            os.ftruncate(stream.fileno(), 0)
+            os.write(stream.fileno(), str(os.getpid()).encode())
         yield
 
 

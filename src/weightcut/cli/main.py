@@ -29,7 +29,8 @@ from weightcut.cli import (
     tune,
 )
 from weightcut.cli.output import complain
-from weightcut.errors import UsageError, WeightcutError, full_disk
+from weightcut.errors import UsageError, WeightcutError, full_disk, sealed_home
+from weightcut.settings import home
 
 app = typer.Typer(
     name="weightcut",
@@ -99,8 +100,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        full = full_disk(error)
-        if full is None:
+        plain = full_disk(error) or sealed_home(error, home())
+        if plain is None:
             raise
-        complain(full)
+        complain(plain)
         sys.exit(1)

@@ -75,7 +75,7 @@ def predictions(
         )
     key = digest([_VERSION, teacher, blocks.digest, top_k, temperature])[:32]
     path = folder / f"{key}.npy"
-    with locked(folder / f"{key}.lock"):
+    with locked(folder / f"{key}.lock", lambda phrase: progress(phrase, None)):
         found = _read(path, (2, windows, length - 1, top_k))
         if found is not None:
             os.utime(path)

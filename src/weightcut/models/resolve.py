@@ -138,7 +138,10 @@ def _made(
     progress: Progress,
 ) -> Checkpoint:
     """Return the checkpoint in a cache folder; make it first where it is absent or damaged."""
-    with locked(folder.with_name(f".{folder.name}.lock")):
+    if found := _read(folder, reference):  # which needs no lock, so that a read-only cache serves
+        return found
+    lock = folder.with_name(f".{folder.name}.lock")
+    with locked(lock, lambda phrase: progress(phrase, None)):
         if found := _read(folder, reference):
             return found
         if folder.exists():
@@ -159,9 +162,9 @@ def _read(folder: Path, reference: str) -> Checkpoint | None:
     try:
         note = read_json(folder / NOTE)
         checkpoint = Checkpoint(path=folder.resolve(), reference=reference, **note)
-    except (BrokenInput, TypeError, ValueError):
-        return None
-    return checkpoint if folder_digest(folder) == checkpoint.digest else None
+        return checkpoint if folder_digest(folder) == checkpoint.digest else None
+    except (BrokenInput, FileNotFoundError, TypeError, ValueError):
+        return None  # damaged, or being made again by another process
 
 
 def _folder(name: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,24 @@ class ArtifactStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def get_or_make(self, key: str, make: Callable[[Path], Artifact]) -> tuple[Artifact, bool]:
+    def get_or_make(
+        self,
+        key: str,
+        make: Callable[[Path], Artifact],
+        say: Callable[[str], None] = lambda _phrase: None,
+    ) -> tuple[Artifact, bool]:
         """Return the artifact of that key and whether it was there already.
 
         `make(folder)` writes the files and returns the artifact without digest and bytes.
         A stored artifact that fails verification is made again. Two processes that want the same
-        one at once make it once.
+        one at once make it once; `say` is told of the waiting.
         """
         folder = self.root / key
-        with locked(self.root / f"{key}.lock"):
+        if (folder / RECORD).is_file():
+            # What is there is whole and needs no lock, so that a read-only cache serves.
+            with suppress(BrokenInput, FileNotFoundError):
+                return read_artifact(folder), True
+        with locked(self.root / f"{key}.lock", say):
             if found := self._read(key):
                 return found, True
             remove_drafts(folder)

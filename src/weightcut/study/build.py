@@ -93,6 +93,7 @@ def build_artifact(
             lambda folder, before=before, done=done: _make(  # type: ignore[misc]
                 checkpoint, before, done, folder, root, seed, report
             ),
+            lambda phrase, label=label: report(f"{label}: {phrase}", None),  # type: ignore[misc]
         )
         if cached:
             report(f"{label}: made before, reused", (index + 1) / len(steps))

@@ -13,8 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
-from weightcut import registry
-from weightcut.errors import WeightcutError, full_disk
+from weightcut import registry, settings
+from weightcut.errors import WeightcutError, full_disk, sealed_home
 from weightcut.models.shape import shape_of
 from weightcut.models.tokenizer import Tokenizer, load_tokenizer
 from weightcut.profiling.load import under_load
@@ -276,8 +276,8 @@ def run(job: Job, descriptor: int) -> int:
         return 1
     except Exception as error:  # noqa: BLE001 - whatever a library raises costs this cell only
         traceback.print_exc()
-        if full := full_disk(error):
-            events.send({"error": f"{full} ({full.cure})", "certain": True})
+        if plain := full_disk(error) or sealed_home(error, settings.home()):
+            events.send({"error": f"{plain} ({plain.cure})", "certain": True})
         else:
             events.send({"error": f"{type(error).__name__}: {error}"})
         return 1

@@ -60,6 +60,13 @@ def test_a_damaged_copy_in_the_cache_is_made_again(tmp_path: Path, model: Path) 
     assert weights.read_bytes() == intact
 
 
+def test_what_is_in_the_cache_needs_no_lock(tmp_path: Path, model: Path) -> None:
+    lock = model.with_name(f".{model.name}.lock")
+    lock.unlink()
+    lock.mkdir()  # stands in for a cache that cannot be written, which stops no root
+    assert resolve.resolve(str(tmp_path / "tiny.gguf")).path == model
+
+
 def test_a_folder_is_taken_as_it_is(model: Path) -> None:
     found = resolve.resolve(str(model))
     assert found.format == "hf"
