@@ -7,6 +7,7 @@ whole vocabulary), which makes the KL divergence a lower bound: see `window_scor
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from weightcut.errors import BrokenInput, UsageError
+
+_NO_SUCH_FILE = (
+    OSError, ValueError, KeyError, EOFError, TypeError,
+    zipfile.BadZipFile, zlib.error, NotImplementedError,
+)  # fmt: skip
+"""What numpy and zipfile raise of damaged files: each was seen."""
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
@@ -87,7 +94,7 @@ def load(path: Path) -> TopK:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return TopK(arrays["ids"], arrays["logp"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except _NO_SUCH_FILE as error:
         raise BrokenInput("not a file of stored distributions", place=str(path)) from error
 
 

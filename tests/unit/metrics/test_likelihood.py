@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,24 @@ def test_comes_back_from_a_file(tmp_path: Path) -> None:
         load(tmp_path / "torn.npz")
     with pytest.raises(BrokenInput, match="absent"):
         load(tmp_path / "absent.npz")
+
+
+def test_any_damage_to_a_file_is_told_as_that(tmp_path: Path) -> None:
+    path = tmp_path / "best.npz"
+    save(top_k(distributions(1, 5, 40), 7), path)
+    whole = path.read_bytes()
+    assert load(path).ids.shape == (5, 7)
+    flips = [whole[:i] + bytes([whole[i] ^ 0xFF]) + whole[i + 1 :] for i in range(len(whole))]
+    array = io.BytesIO()
+    np.save(array, np.zeros(3))
+    broken = 0
+    for data in (b"", array.getvalue(), *flips):
+        path.write_bytes(data)
+        try:
+            load(path)
+        except BrokenInput:
+            broken += 1
+    assert broken > len(whole) / 2
 
 
 def test_flips_are_positions_that_change_between_right_and_wrong() -> None:
