@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from weightcut.data.corpus import corpus_digest
+from weightcut.errors import WeightcutError
 from weightcut.files import file_digest
 from weightcut.models.tokenizer import load_tokenizer
 from weightcut.records import Checkpoint, Named, StudySpec, digest
+from weightcut.store.run_store import RunStore
 from weightcut.study.build import SPLITS, package_version
 from weightcut.study.worker import VERSIONS, lacks, open_task
 from weightcut.tasks.task import GenerationTask, LikelihoodTask, Noted, samples_of
@@ -36,6 +38,61 @@ def run_conditions(spec: StudySpec, checkpoint: Checkpoint) -> dict[str, Any]:
         "versions": {name: package_version(name) for name in VERSIONS}
         | {"python": platform.python_version()},
     }
+
+
+def hold_conditions(store: RunStore, now: dict[str, Any]) -> None:
+    """Store a run's conditions; on a later call refuse others, under which results are unlike.
+
+    What a task lacked then or lacks now tells nothing of its data: it counts once it is known.
+    """
+    before = store.conditions()
+    if not before:
+        store.remember("conditions", now)
+        return
+    there, here = before.get("task_data") or {}, now["task_data"]
+    pairs = [(key, before.get(key), now[key]) for key in ("model", "texts")]
+    pairs += [(f"the data of {kind}", there.get(kind, {}), here[kind]) for kind in here]
+    for name, then, facts in pairs:
+        if _unknown(then) or _unknown(facts) or _facts(then) == _facts(facts):
+            continue
+        raise WeightcutError(
+            f"the run was begun under other conditions: {name} has changed",
+            place=str(store.folder),
+            cure="start anew with another --out",
+        )
+    known = {kind: here[kind] if _unknown(there[kind]) else there[kind] for kind in here}
+    if known != there:
+        store.remember("conditions", before | {"task_data": known})
+
+
+def hold_machine(store: RunStore, here: dict[str, Any]) -> None:
+    """Store what machine a run is made on; on a later call refuse another one."""
+    there = store.machine()
+    for key in ("cpu", "cores", "gpus"):
+        if there and there.get(key) != here.get(key):
+            raise WeightcutError(
+                f"the run was begun on another machine: {key} is {here.get(key)} here, "
+                f"{there.get(key)} there",
+                place=str(store.folder),
+                cure="start anew with another --out: timings of two machines cannot be compared",
+            )
+    if not there:
+        store.remember("machine", here)
+
+
+def _unknown(facts: Any) -> bool:
+    return isinstance(facts, dict) and facts.get("digest", "") is None
+
+
+def _facts(data: Any) -> str:
+    """Return a digest of conditions without what is only said of them."""
+    return digest(_without_notes(data))
+
+
+def _without_notes(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {k: _without_notes(v) for k, v in data.items() if k != "notes"}
+    return data
 
 
 def _code(named: Named) -> dict[str, str]:

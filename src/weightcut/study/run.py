@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from weightcut.compression import recipe
-from weightcut.errors import BrokenInput, UsageError, WeightcutError, nearest
-from weightcut.records import Artifact, CellKey, Checkpoint, Results, StudySpec, digest
+from weightcut.errors import BrokenInput, UsageError, nearest
+from weightcut.records import Artifact, CellKey, Checkpoint, Results, StudySpec
 from weightcut.settings import artifacts_folder
 from weightcut.store.artifacts import ArtifactStore, read_artifact
 from weightcut.store.run_store import FILE, RunStore
 from weightcut.study.build import open_engine
-from weightcut.study.conditions import run_conditions
+from weightcut.study.conditions import hold_conditions, hold_machine, run_conditions
 from weightcut.study.executor import Outcome, Workers
 from weightcut.study.plan import Plan, PlannedCell, make_plan, refuse_if_too_big
 from weightcut.study.publish import publish
@@ -99,8 +99,9 @@ class _Run:
         )
         here = machine()
         self.store.plan(list(_all_keys(self.spec)))
-        _same_conditions(self.store, run_conditions(self.spec, self.checkpoint))
-        _same_machine(self.store, here)
+        now = run_conditions(self.spec, self.checkpoint)
+        hold_conditions(self.store, now)
+        hold_machine(self.store, here)
         plan = make_plan(self.spec, self.checkpoint, here, self.artifacts, only)
         if self._reopen_lost_builds(plan):
             plan = make_plan(self.spec, self.checkpoint, here, self.artifacts, only)
@@ -338,40 +339,6 @@ def _unlike(old: StudySpec, new: StudySpec) -> list[str]:
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _same_conditions(store: RunStore, now: dict[str, Any]) -> None:
-    before = store.conditions()
-    for key in ("model", "texts", "task_data"):
-        if before and digest(_without_notes(before.get(key))) != digest(_without_notes(now[key])):
-            raise WeightcutError(
-                f"the run was begun under other conditions: {key} has changed",
-                place=str(store.folder),
-                cure="start anew with another --out",
-            )
-    if not before:
-        store.remember("conditions", now)
-
-
-def _without_notes(data: Any) -> Any:
-    """Return conditions without what is only said of them."""
-    if isinstance(data, dict):
-        return {k: _without_notes(v) for k, v in data.items() if k != "notes"}
-    return data
-
-
-def _same_machine(store: RunStore, here: dict[str, Any]) -> None:
-    there = store.machine()
-    for key in ("cpu", "cores", "gpus"):
-        if there and there.get(key) != here.get(key):
-            raise WeightcutError(
-                f"the run was begun on another machine: {key} is {here.get(key)} here, "
-                f"{there.get(key)} there",
-                place=str(store.folder),
-                cure="start anew with another --out: timings of two machines cannot be compared",
-            )
-    if not there:
-        store.remember("machine", here)
 
 
 def _all_keys(spec: StudySpec) -> Iterator[CellKey]:

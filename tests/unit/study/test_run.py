@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from tests.scripted_models import humaneval_model, scripted_study
 
-from weightcut.errors import UsageError
+from weightcut.errors import UsageError, WeightcutError
 from weightcut.models.resolve import resolve
 from weightcut.records import CellKey, Results
 from weightcut.store.run_store import RunStore
@@ -31,6 +31,25 @@ from weightcut.study.worker import Job
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEIGHTCUT_HOME", str(tmp_path / "home"))
+
+
+OWN = """
+from pathlib import Path
+from typing import ClassVar
+from weightcut.records import Record, Sample
+from weightcut.tasks.humaneval import HumanEval
+
+class Mine(HumanEval):
+    kind: str = "mine"
+
+    def missing(self):
+        return None if Path({need!r}).exists() else "no file"
+
+    def items(self):
+        one = super().items()[-1]
+        text = Path({need!r}).read_text()
+        return [one.model_copy(update={{"plain_prompt": text + one.plain_prompt}})]
+"""
 
 
 def _study(folder: Path, **changes: Any) -> Path:
@@ -127,6 +146,29 @@ def test_an_artifact_that_is_lost_is_made_again(tmp_path: Path, harm: str) -> No
     assert finished == needed if harm != "another" else finished > needed
     assert after.variants[1].tasks == before.variants[1].tasks
     assert (folder / "scripted.json").stat().st_size > 2
+
+
+def test_a_task_gets_what_it_lacked_and_joins_the_run(tmp_path: Path) -> None:
+    need = tmp_path / "needed"
+    (tmp_path / "own.py").write_text(OWN.format(need=str(need)))
+    tasks = [{"name": str(tmp_path / "own.py:Mine")}, {"name": "humaneval", "limit": 1}]
+    study = load_study(_study(tmp_path, tasks=tasks))
+    spec = study.model_copy(update={"variants": study.variants[:1]})
+    out = tmp_path / "run"
+    before = run_study(spec, out)
+    assert [one.cell for one in before.skipped] == ["full/mine"]
+    need.touch()
+    both = study.model_copy(update={"variants": study.variants[:2]})
+    events: list[Event] = []
+    after = run_study(both, out, listen=events.append)
+    assert not [e for e in events if e.kind in ("failed", "skipped")]
+    assert after.complete
+    assert after.conditions["task_data"]["mine"]["digest"]
+    need.unlink()
+    assert run_study(both, out) == after
+    need.write_text("other data")
+    with pytest.raises(WeightcutError, match="other conditions: the data of mine"):
+        run_study(both, out)
 
 
 def test_a_killed_run_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
