@@ -140,11 +140,17 @@ class _Run:
         return Artifact.model_validate(facts) if facts else None
 
     def _measure_anew(self, variant: str) -> None:
-        """Forget what was measured of an artifact that another one has replaced."""
+        """Forget what was measured of an artifact that another one has replaced.
+
+        Of the baseline's, also what was measured against it: divergences are stored as such.
+        """
         for cell in self.store.cells():
-            if cell.key.variant == variant and cell.key.stage != "build":
-                self.store.clear(cell.key)
-                self.store.update(cell.key, state="pending")
+            key = cell.key
+            mine = key.variant == variant and key.stage != "build"
+            against = variant == self.spec.baseline and key.stage == "task"
+            if mine or (against and self._likelihood(key)):
+                self.store.clear(key)
+                self.store.update(key, state="pending")
 
     def _done(self, key: CellKey) -> bool:
         cell = self.store.cell(key)

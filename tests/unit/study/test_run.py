@@ -148,6 +148,28 @@ def test_an_artifact_that_is_lost_is_made_again(tmp_path: Path, harm: str) -> No
     assert (folder / "scripted.json").stat().st_size > 2
 
 
+def test_what_was_measured_against_another_baseline_is_measured_anew(tmp_path: Path) -> None:
+    study = load_study(_study(tmp_path, limit=2, profile=None))
+    spec = study.model_copy(update={"variants": study.variants[:2], "baseline": "light"})
+    out = tmp_path / "run"
+    run_study(spec, out)
+    build = CellKey(variant="light", stage="build")
+    task = CellKey(variant="light", stage="task", task="humaneval")
+    store = RunStore.open(out)
+    made = store.cell(build)
+    assert made is not None
+    shutil.rmtree(made.manifest["artifact"]["path"])
+    old = made.manifest["artifact"] | {"digest": "0" * 64}
+    store.update(build, manifest=made.manifest | {"artifact": old})
+    store.clear(task)
+    store.update(task, state="pending")
+    store.close()
+    events: list[Event] = []
+    assert run_study(spec, out, listen=events.append).complete
+    finished = {e.cell for e in events if e.kind == "finished"}
+    assert finished == {str(build), str(task), "light/perplexity", "full/perplexity"}
+
+
 def test_a_task_gets_what_it_lacked_and_joins_the_run(tmp_path: Path) -> None:
     need = tmp_path / "needed"
     (tmp_path / "own.py").write_text(OWN.format(need=str(need)))
