@@ -3,51 +3,70 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from weightcut.data.blocks import token_blocks
 from weightcut.engines.engine import Session
-from weightcut.errors import WeightcutError
+from weightcut.errors import BrokenInput
 from weightcut.files import write_whole
-from weightcut.metrics.likelihood import TopK, top_k, window_scores
-from weightcut.models.tokenizer import Tokenizer
-from weightcut.records import Observation
-from weightcut.tasks.task import LikelihoodTask
+from weightcut.metrics.likelihood import TopK, load, top_k, window_scores
+from weightcut.records import Observation, TokenBlocks
+
+
+def reference_folder(run: Path, task: str) -> Path:
+    """Return where the baseline leaves its top-k distributions, and the others find them."""
+    return run / "reference" / task
 
 
 def measure_windows(
-    task: LikelihoodTask,
+    blocks: TokenBlocks,
     session: Session,
-    tokenizer: Tokenizer,
     folder: Path,
     *,
+    top: int,
     is_baseline: bool,
     done: set[tuple[str, int]],
     add: Callable[[Observation], None],
     progress: Callable[[str, float | None], None],
-) -> str:
-    """Score each window that is not done and return the digest of the windows.
+) -> None:
+    """Score each window that is not done; the baseline also makes again what is lost in `folder`.
 
-    folder: where the baseline leaves its top-k distributions, and the others find them.
+    folder: of the baseline's distributions. top: how many entries of each are kept.
     """
-    blocks = token_blocks(task.documents(), tokenizer, task.limit, task.length, source=task.kind)
-    todo = [i for i in range(len(blocks.ids)) if (f"{i:04d}", 0) not in done]
+    names = [f"{index:04d}" for index in range(len(blocks.ids))]
+    scored = {window for window, _ in done}
+    lost = lost_windows(folder, scored) if is_baseline else set()
+    todo = [i for i, name in enumerate(names) if name not in scored or name in lost]
     rest = replace(blocks, ids=blocks.ids[todo], text_bytes=blocks.text_bytes[todo])
     for predicted in session.token_logprobs(rest) if todo else ():
         index = todo[predicted.block]
-        path = folder / f"{index:04d}.npz"
+        path = _path(folder, names[index])
         if is_baseline:
-            _save(path, top_k(predicted.values, task.top_k))
-        reference = None if is_baseline else _load(path)
-        values = window_scores(predicted.values, blocks.ids[index], reference)
-        values["bytes"] = float(blocks.text_bytes[index])
-        add(Observation(sample=f"{index:04d}", values=values))
-        progress(f"{index + 1}/{len(blocks.ids)} windows", (index + 1) / len(blocks.ids))
-    return blocks.digest
+            _save(path, top_k(predicted.values, top))
+        if names[index] not in scored:
+            reference = None if is_baseline else _reference(path)
+            values = window_scores(predicted.values, blocks.ids[index], reference)
+            values["bytes"] = float(blocks.text_bytes[index])
+            add(Observation(sample=names[index], values=values))
+        progress(f"{index + 1}/{len(names)} windows", (index + 1) / len(names))
+
+
+def lost_windows(folder: Path, windows: Iterable[str]) -> set[str]:
+    """Return those windows whose distributions are missing or cannot be read."""
+    lost = set()
+    for window in windows:
+        try:
+            load(_path(folder, window))
+        except BrokenInput:
+            lost.add(window)
+    return lost
+
+
+def _path(folder: Path, window: str) -> Path:
+    return folder / f"{window}.npz"
 
 
 def _save(path: Path, best: TopK) -> None:
@@ -56,13 +75,12 @@ def _save(path: Path, best: TopK) -> None:
     write_whole(path, buffer.getvalue())
 
 
-def _load(path: Path) -> TopK:
+def _reference(path: Path) -> TopK:
     try:
-        with np.load(path, allow_pickle=False) as data:
-            return TopK(ids=data["ids"], logp=data["logp"])
-    except (OSError, ValueError, KeyError) as error:
-        raise WeightcutError(
+        return load(path)
+    except BrokenInput as error:
+        raise BrokenInput(
             "the baseline's distributions are missing or broken",
             place=str(path),
-            cure="the baseline's cell must finish first",
+            cure="run the study again: the baseline's cell makes them anew",
         ) from error

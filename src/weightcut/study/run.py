@@ -21,6 +21,7 @@ from weightcut.store.run_store import FILE, RunStore
 from weightcut.study.build import open_engine
 from weightcut.study.conditions import hold_conditions, hold_machine, run_conditions
 from weightcut.study.executor import Outcome, Workers
+from weightcut.study.likelihood import lost_windows, reference_folder
 from weightcut.study.plan import Plan, PlannedCell, make_plan, refuse_if_too_big
 from weightcut.study.publish import publish
 from weightcut.study.worker import Job
@@ -103,6 +104,7 @@ class _Run:
         hold_conditions(self.store, now)
         hold_machine(self.store, here)
         plan = make_plan(self.spec, self.checkpoint, here, self.artifacts, only)
+        self._reopen_lost_references(plan)
         if self._reopen_lost_builds(plan):
             plan = make_plan(self.spec, self.checkpoint, here, self.artifacts, only)
         self.store.remember("speed", plan.speed.model_dump())
@@ -122,6 +124,16 @@ class _Run:
         for key in lost:
             self.store.update(key, state="pending")
         return bool(lost)
+
+    def _reopen_lost_references(self, plan: Plan) -> None:
+        """Have the baseline's distributions made again that a cell needs and that are gone."""
+        todo = (cell.key for cell in plan.cells if not cell.skip and not self._done(cell.key))
+        for task in {key.task for key in todo if key.stage == "task" and self._likelihood(key)}:
+            base = CellKey(variant=self.spec.baseline, stage="task", task=task)
+            windows = (window for window, _ in self.store.finished(base))
+            folder = reference_folder(self.store.folder, task)
+            if self._done(base) and lost_windows(folder, windows):
+                self.store.update(base, state="pending")
 
     def _lost(self, key: CellKey) -> bool:
         """Return whether what a build has made is no longer there, whole."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from weightcut import registry, settings
+from weightcut.data.blocks import token_blocks
 from weightcut.errors import WeightcutError, full_disk, sealed_home
 from weightcut.models.shape import shape_of
 from weightcut.models.tokenizer import Tokenizer, load_tokenizer
@@ -38,7 +39,7 @@ from weightcut.store.run_store import RunStore
 from weightcut.study import prompts
 from weightcut.study.build import build_artifact, fitted, open_engine, package_version
 from weightcut.study.disjoint import refuse_overlap
-from weightcut.study.likelihood import measure_windows
+from weightcut.study.likelihood import measure_windows, reference_folder
 from weightcut.tasks.task import Demanding, GenerationTask, LikelihoodTask
 
 VERSIONS = ("weightcut", "torch", "transformers", "openvino", "openvino-genai", "nncf",
@@ -129,20 +130,22 @@ def run_task(cell: Cell) -> dict[str, Any]:
     """Answer or predict what the task asks, scoring while the engine goes on."""
     named = next(task for task in cell.spec.tasks if task.kind == cell.key.task)
     task = open_task(named)
-    if task.mode == "likelihood":
-        with open_engine(cell.variant.engine).open(cell.artifact()) as session:
-            digest = measure_windows(
-                task,
-                session,
-                cell.tokenizer(),
-                cell.job.folder / "reference" / cell.key.task,
-                is_baseline=cell.variant.name == cell.spec.baseline,
-                done=cell.store.finished(cell.key),
-                add=cell.add,
-                progress=cell.events.progress,
-            )
-            return {"engine": session.describe(), "text_digest": digest}
-    return _generate(cell, task)
+    if task.mode == "generation":
+        return _generate(cell, task)
+    texts = task.documents()
+    blocks = token_blocks(texts, cell.tokenizer(), task.limit, task.length, source=task.kind)
+    with open_engine(cell.variant.engine).open(cell.artifact()) as session:
+        measure_windows(
+            blocks,
+            session,
+            reference_folder(cell.job.folder, cell.key.task),
+            top=task.top_k,
+            is_baseline=cell.variant.name == cell.spec.baseline,
+            done=cell.store.finished(cell.key),
+            add=cell.add,
+            progress=cell.events.progress,
+        )
+        return {"engine": session.describe(), "text_digest": blocks.digest}
 
 
 def open_task(named: Named) -> GenerationTask | LikelihoodTask:

@@ -170,6 +170,28 @@ def test_what_was_measured_against_another_baseline_is_measured_anew(tmp_path: P
     assert finished == {str(build), str(task), "light/perplexity", "full/perplexity"}
 
 
+@pytest.mark.parametrize("harm", ["gone", "cut", "empty"])
+def test_distributions_that_are_lost_are_made_again(tmp_path: Path, harm: str) -> None:
+    study = load_study(_study(tmp_path, limit=1, profile=None))
+    out = tmp_path / "run"
+    before = run_study(study.model_copy(update={"variants": study.variants[:1]}), out)
+    folder = out / "reference" / "perplexity"
+    file = folder / "0001.npz"
+    whole = file.read_bytes()
+    if harm == "gone":
+        shutil.rmtree(folder)
+    else:
+        file.write_bytes(whole[: len(whole) // 2] if harm == "cut" else b"")
+    events: list[Event] = []
+    spec = study.model_copy(update={"variants": (study.variants[0], study.variants[2])})
+    after = run_study(spec, out, listen=events.append)
+    assert not [e for e in events if e.kind in ("failed", "skipped")]
+    assert "full/perplexity" in {e.cell for e in events if e.kind == "finished"}
+    assert after.variants[0].tasks == before.variants[0].tasks
+    assert after.variants[1].tasks["perplexity"]["kl"] > 0
+    assert file.read_bytes() == whole
+
+
 def test_a_task_gets_what_it_lacked_and_joins_the_run(tmp_path: Path) -> None:
     need = tmp_path / "needed"
     (tmp_path / "own.py").write_text(OWN.format(need=str(need)))
