@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weightcut.analysis.agreement import agreement, disagreements
+from weightcut.analysis.alike import timed_unlike, unlike_cells
 from weightcut.analysis.cost import answers_of, cost_of
 from weightcut.analysis.frames import task_scores
 from weightcut.analysis.frontier import Point, frontier
@@ -296,7 +297,11 @@ class _Study:
         key = CellKey(variant=name, stage="profile")
         manifest = self.cells[key].manifest if key in self.cells else {}
         load = self.spec.profile.load if self.spec.profile else None
-        return summarize_profile(self.observations.get(key, ()), manifest, load)
+        found = summarize_profile(self.observations.get(key, ()), manifest, load)
+        base = self.cells.get(CellKey(variant=self.spec.baseline, stage="profile"))
+        if found is None or base is None:
+            return found
+        return found.model_copy(update={"unlike": timed_unlike(manifest, base.manifest)})
 
     def _speedup(self, slower: str | None, name: str) -> Interval | None:
         before, after = (
@@ -333,7 +338,8 @@ class _Study:
         )
 
     def _data_warnings(self) -> list[str]:
-        warnings = []
+        measured = (cell for key, cell in self.cells.items() if self.observations.get(key))
+        warnings = unlike_cells(measured)
         for name, tasks in self.scores.items():
             for task, scores in tasks.items():
                 for metric, count in scores.broken.items():

@@ -119,4 +119,5 @@ def timing_doubts(profile: Profile | None) -> list[str]:
         doubts.append(f"the machine was busy while it was timed{share}")
     if profile.variation is not None and profile.variation > STEADY:
         doubts.append(f"repeated timings differ by {profile.variation:.0%}")
+    doubts += profile.unlike
     return doubts

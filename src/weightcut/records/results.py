@@ -101,6 +101,9 @@ class Profile(Part):
     variation: float | None = Field(
         None, description="largest relative spread of repeated readings of the same thing"
     )
+    unlike: list[str] = Field(
+        [], description="what it was timed with otherwise than the baseline, in words"
+    )
     load: Load | None = None
 
 

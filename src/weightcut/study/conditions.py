@@ -65,6 +65,16 @@ def hold_conditions(store: RunStore, now: dict[str, Any]) -> None:
         store.remember("conditions", before | {"task_data": known})
 
 
+def other_versions(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return in words which libraries have changed since a run was begun."""
+    there, here = before.get("versions", {}), now["versions"]
+    return [
+        f"{name} is {here[name] or 'gone'}, the run was begun with {there[name] or 'none'}"
+        for name in here
+        if name in there and there[name] != here[name]
+    ]
+
+
 def hold_machine(store: RunStore, here: dict[str, Any]) -> None:
     """Store what machine a run is made on; on a later call refuse another one."""
     there = store.machine()

@@ -19,7 +19,7 @@ from weightcut.settings import artifacts_folder
 from weightcut.store.artifacts import ArtifactStore, read_artifact
 from weightcut.store.run_store import FILE, RunStore
 from weightcut.study.build import open_engine
-from weightcut.study.conditions import hold_conditions, hold_machine, run_conditions
+from weightcut.study.conditions import hold_conditions, hold_machine, other_versions, run_conditions
 from weightcut.study.executor import Outcome, Workers
 from weightcut.study.likelihood import lost_windows, reference_folder
 from weightcut.study.plan import Plan, PlannedCell, make_plan, refuse_if_too_big
@@ -111,6 +111,8 @@ class _Run:
         todo = [cell for cell in plan.cells if not self._done(cell.key)]
         refuse_if_too_big(Plan(cells=tuple(todo)), here, self.spec.baseline)
         self.listen(Event("planned", plan=Plan(cells=tuple(todo))))
+        for change in other_versions(self.store.conditions(), now) if todo else ():
+            self.listen(Event("progress", "versions", change))
         clock = _Clock(sum(c.prediction.seconds for c in todo if not c.skip))
         for cell in plan.cells:
             if not self._done(cell.key):

@@ -8,7 +8,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -37,6 +37,7 @@ from weightcut.records import (
 from weightcut.store.artifacts import RECORD, read_artifact
 from weightcut.store.run_store import RunStore
 from weightcut.study import prompts
+from weightcut.study.alike import begin
 from weightcut.study.build import build_artifact, fitted, open_engine, package_version
 from weightcut.study.disjoint import refuse_overlap
 from weightcut.study.likelihood import measure_windows, reference_folder
@@ -105,6 +106,10 @@ class Cell:
             return read_artifact(artifact.path)
         return artifact
 
+    def begin(self, **digests: str) -> dict[str, Any]:
+        """Return what is to be told of how the cell is measured; see `alike.begin`."""
+        return begin(self.store, self.key, self.variant, self.job.checkpoint, **digests)
+
     def add(self, observation: Observation) -> None:
         """Commit one observation."""
         self.store.add(self.key, observation)
@@ -134,6 +139,7 @@ def run_task(cell: Cell) -> dict[str, Any]:
         return _generate(cell, task)
     texts = task.documents()
     blocks = token_blocks(texts, cell.tokenizer(), task.limit, task.length, source=task.kind)
+    facts = cell.begin(text_digest=blocks.digest)
     with open_engine(cell.variant.engine).open(cell.artifact()) as session:
         measure_windows(
             blocks,
@@ -145,7 +151,7 @@ def run_task(cell: Cell) -> dict[str, Any]:
             add=cell.add,
             progress=cell.events.progress,
         )
-        return {"engine": session.describe(), "text_digest": blocks.digest}
+        return {"engine": session.describe(), **facts}
 
 
 def open_task(named: Named) -> GenerationTask | LikelihoodTask:
@@ -169,10 +175,8 @@ def _generate(cell: Cell, task: GenerationTask) -> dict[str, Any]:
     samples = {sample.id: sample for sample in task.items()}
     done = cell.store.finished(cell.key)
     todo = [one for one in requests if _split(one.id) not in done]
-    facts: dict[str, Any] = {
-        "prompt_form": "chat" if tokenizer.has_chat_template else "plain",
-        "prompts_digest": prompts.prompts_digest(requests),
-    }
+    facts = cell.begin(prompts_digest=prompts.prompts_digest(requests))
+    facts["prompt_form"] = "chat" if tokenizer.has_chat_template else "plain"
     by_id = {request.id: request for request in todo}
 
     def score(completion: Completion) -> None:
@@ -221,11 +225,8 @@ def run_profile(cell: Cell) -> dict[str, Any]:
     cell.store.clear(cell.key)
     tasks = [open_task(named) for named in cell.spec.tasks]
     generation = [t for t in tasks if t.mode == "generation" and not lacks(t)]
-    positions = shape_of(cell.job.checkpoint).positions
-    requests = prompts.profile_requests(
-        spec, generation, cell.tokenizer(), cell.spec.seed, positions
-    )
-    facts: dict[str, Any] = {"prompts_digest": prompts.prompts_digest(requests)}
+    requests = _timed_requests(cell, spec, generation)
+    facts = cell.begin(prompts_digest=prompts.prompts_digest(requests))
     total = spec.prompts + 2 * sum(1 for level in spec.concurrency if level > 1)
     if spec.load is not None:
         total += len((*spec.load.rates, *spec.load.clients)) * (spec.load.requests + 1)
@@ -233,6 +234,29 @@ def run_profile(cell: Cell) -> dict[str, Any]:
         cell.add(observation)
         cell.events.progress(observation.sample, min(1.0, count / total))
     return facts
+
+
+def _timed_requests(
+    cell: Cell, spec: ProfileSpec, tasks: Sequence[GenerationTask]
+) -> list[Request]:
+    """Return the requests that the other variants were timed with.
+
+    They are the first task's, but it may have been another one that was here then.
+    """
+    known = {
+        other.manifest.get("prompts_digest")
+        for other in cell.store.cells()
+        if other.key.stage == "profile" and other.state == "done"
+    }
+    seed, positions = cell.spec.seed, shape_of(cell.job.checkpoint).positions
+    offered = (
+        prompts.profile_requests(spec, tasks[start:], cell.tokenizer(), seed, positions)
+        for start in range(len(tasks) + 1)
+    )
+    first = next(offered)
+    if not known or prompts.prompts_digest(first) in known:
+        return first
+    return next((one for one in offered if prompts.prompts_digest(one) in known), first)
 
 
 def _timings(

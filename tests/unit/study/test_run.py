@@ -192,6 +192,42 @@ def test_distributions_that_are_lost_are_made_again(tmp_path: Path, harm: str) -
     assert file.read_bytes() == whole
 
 
+def test_what_was_measured_otherwise_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = load_study(_study(tmp_path, limit=1))
+    out = tmp_path / "run"
+    run_study(study.model_copy(update={"variants": study.variants[:1]}), out)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    results = run_study(study.model_copy(update={"variants": study.variants[:2]}), out)
+    (told,) = [w for w in results.warnings if w.startswith("not all was measured with")]
+    assert told == (
+        "not all was measured with the same OMP_NUM_THREADS: none for full/humaneval, "
+        "full/perplexity, full/profile; 3 for light/humaneval, light/perplexity, light/profile"
+    )
+    light = results.variants[1]
+    assert light.profile is not None
+    says = "it was timed with OMP_NUM_THREADS 3, the baseline with none"
+    assert light.profile.unlike == [says]
+    assert f"light: {says}" in results.warnings
+
+
+def test_variants_are_asked_the_same_or_nothing(tmp_path: Path) -> None:
+    study = load_study(_study(tmp_path, limit=1))
+    out = tmp_path / "run"
+    run_study(study.model_copy(update={"variants": study.variants[:1]}), out)
+    store = RunStore.open(out)
+    for cell in store.cells():
+        digests = {"prompts_digest": "0" * 64, "text_digest": "0" * 64}
+        store.update(cell.key, manifest=cell.manifest | digests)
+    store.close()
+    events: list[Event] = []
+    run_study(study.model_copy(update={"variants": study.variants[:2]}), out, listen=events.append)
+    failed = {e.cell: e.phrase for e in events if e.kind == "failed"}
+    assert failed.keys() == {"light/humaneval", "light/perplexity", "light/profile"}
+    assert all("it is not asked what full/" in said for said in failed.values())
+
+
 def test_a_task_gets_what_it_lacked_and_joins_the_run(tmp_path: Path) -> None:
     need = tmp_path / "needed"
     (tmp_path / "own.py").write_text(OWN.format(need=str(need)))
