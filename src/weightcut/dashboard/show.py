@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import html
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 from weightcut.errors import WeightcutError
 from weightcut.reports import charts, text
@@ -20,6 +20,7 @@ from weightcut.reports.tables import Table
 
 _WHOLE, _HALF = 880, 480  # pixels of a chart that has a line to itself, or shares it
 _LONG = 40  # rows from which on a table scrolls
+T = TypeVar("T", bound=Hashable)
 
 
 def escape(value: object) -> str:
@@ -30,6 +31,24 @@ def escape(value: object) -> str:
 def block(value: object) -> str:
     """Return untrusted text of several lines as HTML, controls made visible."""
     return html.escape(text.block(value))
+
+
+def labels(options: Iterable[T], say: Callable[[T], str]) -> Mapping[T, str]:
+    """Return what each option of a list is called; names that would be alike get numbers.
+
+    Streamlit tells options apart by these names alone: of two alike one could not be chosen.
+    """
+    found: dict[T, str] = {}
+    taken = set[str]()
+    for one in options:
+        name = label = say(one)
+        number = 1
+        while label in taken:
+            number += 1
+            label = f"{name} ({number})"
+        taken.add(label)
+        found[one] = label
+    return found
 
 
 @cache

@@ -20,14 +20,13 @@ def draw(place: Path) -> None:
             show.say("There is no run yet. Start one on the page Run.", "quiet")
             return
         names = list(found)
-        asked = st.query_params.get(_KEY) or st.session_state.get("wc-run")
-        index = names.index(asked) if asked in names else 0
-        name = st.selectbox(
-            "Run",
-            names,
-            index=index,
-            format_func=lambda one: text.shorten(text.plain(one), 60),
-        )
+        # The address names the run that was drawn last, unless the reader came by a link or went
+        # back. As `index`, it would make another list of this one, and the next choice be lost.
+        asked = st.query_params.get(_KEY)
+        if asked in names and asked != st.session_state.get("wc-run"):
+            st.session_state["run-chosen"] = asked
+        labels = show.labels(names, lambda one: text.shorten(text.plain(one), 60))
+        name = st.selectbox("Run", names, key="run-chosen", format_func=labels.__getitem__)
         st.session_state["wc-run"] = name
         if st.query_params.get(_KEY) != name:
             st.query_params[_KEY] = name

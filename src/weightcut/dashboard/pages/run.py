@@ -57,7 +57,6 @@ def _new(place: Path) -> None:
         st.session_state["planned"] = study
     if begin.button("Start", type="primary", icon=":material/play_arrow:", width="stretch"):
         folder = jobs.start(place, name.strip(), study)
-        st.session_state["wc-run"] = folder.name
         st.query_params["run"] = folder.name
         del st.session_state["run-part"]
         st.rerun()

@@ -75,10 +75,10 @@ def _choose(ids: Sequence[Id], found: Index, picked: Sequence[str]) -> Id:
     if count > 1:
         number = int(right.number_input(f"Page, of {count:,}", 1, count, 1, key="page"))
     shown = list(ids[(number - 1) * PAGE : number * PAGE])
+    labels = page.labels(shown, lambda one: _label(one, found, picked))
     chosen = left.selectbox(
-        f"Sample ({len(ids):,} found)", shown, key="sample",
-        format_func=lambda one: _label(one, found, picked),
-    )  # fmt: skip
+        f"Sample ({len(ids):,} found)", shown, key="sample", format_func=labels.__getitem__
+    )
     with st.expander(f"The {len(shown)} samples of this page", icon=":material/list:"):
         headings, lines = listed(shown, found, picked)
         page.rows(headings, lines)
