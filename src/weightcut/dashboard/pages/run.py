@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,16 +92,17 @@ def _plan(plan: Any) -> None:
     cells = plan["cells"]
     skipped = [cell for cell in cells if cell["skip"]]
     page.section("Plan")
-    page.tiles(
-        [
-            ("cells to run", f"{len(cells) - len(skipped)} of {len(cells)}"),
-            ("time, predicted", text.hours(total["seconds"] / 3600)),
-            ("most memory", text.size(total["memory"])),
-            ("disk", text.size(total["disk"])),
-        ]
-    )
-    for cell in skipped:
-        page.notice("Infeasible", f"{_name(cell['key'])}: {cell['skip']}", "warning")
+    figures = [
+        ("cells to run", f"{len(cells) - len(skipped)} of {len(cells)}"),
+        ("time, predicted", text.hours(total["seconds"] / 3600)),
+        ("most memory", text.size(total["memory"])),
+        ("disk", text.size(total["disk"])),
+    ]
+    page.tiles(figures)
+    # A variant's cells have one reason: it is told once, and in the table beside each of them.
+    reasons = dict.fromkeys(f"{cell['key']['variant']}: {cell['skip']}" for cell in skipped)
+    for reason in reasons:
+        page.notice("Infeasible", reason, "warning")
     lines = [
         (
             _name(cell["key"]),
@@ -108,14 +110,21 @@ def _plan(plan: Any) -> None:
             text.hours(cell["prediction"]["seconds"] / 3600),
             text.size(cell["prediction"]["memory"]),
             text.size(cell["prediction"]["disk"]),
-            "infeasible" if cell["skip"] else "made before" if cell["cached"] else "",
+            _remark(cell),
         )
         for cell in cells
     ]
-    headings = ("cell", "recipe as run", "time", "memory", "disk", "")
+    headings = ("cell", "recipe as run", "time", "memory", "disk", "remark")
     page.rows(headings, lines, right=(2, 3, 4))
-    made = sheet.Sheet("Plan", grids=[sheet.Grid("Cells", headings, lines)], data=plan)
+    says = ["; ".join(f"{label}: {figure}" for label, figure in figures)]
+    made = sheet.Sheet("Plan", says, [sheet.Grid("Cells", headings, lines)], data=plan)
     sheet.exports(made.files("plan"), "plan")
+
+
+def _remark(cell: Mapping[str, Any]) -> str:
+    if cell["skip"]:
+        return f"infeasible: {cell['skip']}"
+    return "; ".join(filter(None, ("made before" if cell["cached"] else "", cell["note"])))
 
 
 def _name(key: dict[str, str]) -> str:
@@ -214,5 +223,7 @@ def _logs(run: Path) -> None:
     if not names:
         return
     page.section("Log")
-    name = st.selectbox("Log", names, label_visibility="collapsed", key=f"log-{run.name}")
+    name = st.selectbox(
+        "Log", names, label_visibility="collapsed", key=f"log-{run.name}", format_func=text.plain
+    )
     page.write(f"<pre class='wc-code' data-testid='log'>{page.block(jobs.tail(run, name))}</pre>")
