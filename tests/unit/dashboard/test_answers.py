@@ -72,6 +72,13 @@ def test_index_and_answers(run: Path) -> None:
     assert "def task_" in answers.shown(given_["full"])
 
 
+def test_codebleu_is_listed_where_the_first_sample_has_no_answer_yet() -> None:
+    found = Index({"full": {("b", 0): {"codebleu": 0.5}}}, [("a", 0), ("b", 0)])
+    headings, lines = samples.listed(found.ids, found, ["full"])
+    assert headings == ["sample", "full", "CodeBLEU of full"]
+    assert lines == [["a", "–", "–"], ["b", "answered", "0.500"]]
+
+
 def test_a_prompt_comes_from_its_task() -> None:
     asked, reference = answers.prompt(Named(kind="humaneval"), "000")
     assert "has_close_elements" in asked

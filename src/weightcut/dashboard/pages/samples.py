@@ -105,7 +105,8 @@ def listed(
     ids: Sequence[Id], found: Index, picked: Sequence[str]
 ) -> tuple[list[str], list[list[str]]]:
     """Return a table of samples: what came of each variant's answer."""
-    metric = "codebleu" if any("codebleu" in found.of(v, ids[0]) for v in picked) else ""
+    # Not of the first sample alone: a variant at work has no answer to it, or not yet.
+    metric = "codebleu" if any("codebleu" in found.of(v, i) for i in ids for v in picked) else ""
     headings = ["sample"]
     for variant in picked:
         headings += [text.plain(variant), *([f"CodeBLEU of {text.plain(variant)}"] * bool(metric))]
