@@ -31,13 +31,17 @@ class Question(Record):
 
 
 def generate(question: Question, seconds: float = 600.0) -> dict[str, dict[str, Any]]:
-    """Return each variant's answer (`text`, `tokens`, `seconds`), made in another process."""
+    """Return each variant's answer, made in another process.
+
+    An answer has `text`, `tokens`, `seconds`, and `cut`: whether it ends at the most tokens.
+    """
     if len(question.prompt) > LONGEST:
         raise UsageError(f"the prompt has more than {LONGEST:,} letters")
     command = [sys.executable, "-m", "weightcut.dashboard.generate"]
     try:
         done = subprocess.run(  # noqa: S603
-            command, input=question.model_dump_json(), capture_output=True, text=True,
+            command, input=question.model_dump_json(), capture_output=True, encoding="utf-8",
+            errors="replace",  # of what engines print, which may be half a letter
             timeout=seconds, check=False,
         )  # fmt: skip
         told = json.loads(done.stdout.splitlines()[-1])
@@ -96,7 +100,12 @@ def _answer(
         began = time.perf_counter()
         (made,) = session.generate([request])
         seconds = time.perf_counter() - began
-    return {"text": made.text, "tokens": len(made.token_ids), "seconds": seconds}
+    return {
+        "text": made.text,
+        "tokens": len(made.token_ids),
+        "seconds": seconds,
+        "cut": made.finish_reason == "length",
+    }
 
 
 def main() -> None:

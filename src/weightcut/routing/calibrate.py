@@ -71,11 +71,11 @@ class Promise:
         if self.needed is None:
             return (
                 "On these prompts no threshold kept enough quality and saved anything, so that "
-                "more of them would not help; a lower --keep may."
+                "more of them would not help; a lower share to keep (--keep) may."
             )
         return (
             f"At the quality seen here, about {self.needed:,} calibration prompts would allow a "
-            "promise; a lower --keep or a lower --confidence needs fewer."
+            "promise; a lower share to keep (--keep) or a lower --confidence needs fewer."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,25 @@ def test_every_variant_answers(run: Path) -> None:
     assert set(found) == {"light", "full"}
     assert "has_close_elements" in found["full"]["text"]
     assert found["full"]["tokens"] > 1
+    assert found["full"]["cut"] == (found["full"]["tokens"] == 256)
 
 
 def test_a_variant_without_a_model_is_told(run: Path) -> None:
     with pytest.raises(WeightcutError, match="not built"):
         generate(Question(folder=run, variants=("worse",), prompt="x"))
+
+
+def test_what_is_no_text_among_what_an_engine_prints_is_no_error(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noisy = tmp_path / "python"
+    noisy.write_text(
+        f"#!/bin/sh\nprintf '\\377'\nprintf '\\377' >&2\nexec {sys.executable} \"$@\"\n"
+    )
+    noisy.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(noisy))
+    found = generate(Question(folder=run, variants=("full",), prompt="x", tokens=2))
+    assert found["full"]["cut"]
 
 
 def test_a_prompt_has_an_end(run: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -47,6 +48,11 @@ def show(run: Path | None, place: Path) -> None:  # noqa: ARG001
         three.slider("Confidence of the promise", 0.5, 0.99, 0.95, 0.01, key="router-confidence")
     )
     metric = None if quality == _QUALITIES[0] else quality
+    own = [task.kind for task in answers.spec(run).tasks if task.source]
+    if own:  # its prompts are in a file that the run names: reading them would run it
+        page.notice("Not here", f"The task {own[0]} is one of your own, and no page runs its file.")
+        page.say(f"If you trust it: weightcut router fit {shlex.quote(str(run))}")
+        return
     if not _wanted(run):
         page.say("A router is learnt from the answers of this run; it takes some seconds.")
         return
@@ -56,9 +62,10 @@ def show(run: Path | None, place: Path) -> None:  # noqa: ARG001
     except WeightcutError as error:
         page.complain(error)
         return
-    for warning in _table(run, metric, runs.revision(run)).warnings:
+    warnings = _table(run, metric, runs.revision(run)).warnings
+    for warning in warnings:
         page.notice("Warning", warning, "warning")
-    promised = _promise(found)
+    promised = _promise(found, run.name, metric or answers.spec(run).keep.metric, warnings)
     _try(run, _with(found.router, promised), promised)
     _against_baselines(run, metric)
 
@@ -94,7 +101,7 @@ def _offers(
     return offers(_table(run, metric, files), policy, confidence)
 
 
-def _promise(found: Offers) -> Offer:
+def _promise(found: Offers, run: str, quality: str, warnings: Sequence[str]) -> Offer:
     """Show the slider and what is promised at its place; return that promise."""
     import streamlit as st
 
@@ -120,9 +127,12 @@ def _promise(found: Offers) -> Offer:
     with st.expander("All thresholds and what each promises"):
         page.rows(_HEADINGS, lines, right=range(len(_HEADINGS)))
     document = sheet.Sheet(
-        "Router: promises", [chosen.promise.says], [sheet.Grid("Promises", _HEADINGS, lines)],
-        figures=[_chart(found, keep, WIDE)],
+        f"Router: promises of {run}", [chosen.promise.says, *warnings],
+        [sheet.Grid("Promises", _HEADINGS, lines)], figures=[_chart(found, keep, WIDE)],
         data={
+            "run": run,
+            "quality": quality,
+            "warnings": list(warnings),
             "variants": list(found.router.variants),
             "costs": list(found.router.costs),
             "qualities": list(found.router.qualities),
@@ -258,6 +268,7 @@ def _ask(run: Path, pair: tuple[str, str], prompt: str) -> dict[str, str]:
     given = {name: str(answer["text"]) for name, answer in found.items()}
     about = {
         name: f"{answer['tokens']} tokens, {text.milliseconds(1000 * answer['seconds'])}"
+        + (", cut at the token limit" if answer["cut"] else "")
         for name, answer in found.items()
     }
     _columns(given, about)

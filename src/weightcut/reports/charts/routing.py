@@ -60,8 +60,8 @@ def promises(rows: Sequence[Mapping[str, float]], keep: float, width: int = WIDE
 
     title = "Cost saved by the promise"
     if not any(row["saved"] > 0 for row in rows):
-        return Figure("promises", title, missing="Not drawn: nothing can be promised, so that all "
-                      "prompts go to the full model. More prompts would help.")  # fmt: skip
+        return Figure("promises", title, missing="Not drawn: at no share of quality to keep "
+                      "does this router save any cost.")  # fmt: skip
     data = alt.InlineData(values=[dict(row) for row in rows])
     x = alt.X("keep:Q", title="quality to keep (share of the full model's)",
               axis=alt.Axis(format="%", grid=False), scale=alt.Scale(zero=False))  # fmt: skip
