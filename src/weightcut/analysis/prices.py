@@ -41,7 +41,7 @@ def read_prices(path: Path) -> Prices:
         raise UsageError(
             f"cannot read the price file: {error.strerror or error}", place=str(path)
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # the 45th day of a month, too
         raise BrokenInput("not a YAML file", place=str(path)) from error
     if not isinstance(data, dict):
         raise BrokenInput(

@@ -42,7 +42,7 @@ def name_of(study: str) -> str:
     """Return the name that a study file gives its study."""
     try:
         data = yaml.safe_load(study)
-    except (yaml.YAMLError, RecursionError):
+    except (yaml.YAMLError, ValueError, RecursionError):  # such as the 45th day of a month
         return "study"
     name = data.get("study") if isinstance(data, dict) else None
     return name if isinstance(name, str) and name else "study"

@@ -153,7 +153,8 @@ def ask(arguments: Sequence[str], seconds: float = 600.0) -> Any:
         done = subprocess.run(  # noqa: S603
             whole,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",  # of what libraries print, which may be half a letter
             timeout=seconds,
             check=False,
             stdin=subprocess.DEVNULL,

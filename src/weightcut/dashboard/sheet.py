@@ -65,7 +65,7 @@ class Sheet:
                 writer.writerow([written(grid.title)])
             writer.writerow([written(name) for name in grid.headings])
             writer.writerows([written(_flat(value)) for value in line] for line in grid.lines)
-        return stream.getvalue().encode()
+        return stream.getvalue().encode(errors="replace")  # half a letter is none
 
     def json(self) -> bytes:
         """Return the data; numbers that JSON does not know are null."""
@@ -77,7 +77,8 @@ class Sheet:
                 "tables": [{"title": g.title, "rows": g.records()} for g in self.grids],
                 "texts": dict(self.texts),
             }
-        return (json.dumps(_plain(data), indent=2, ensure_ascii=False) + "\n").encode()
+        made = json.dumps(_plain(data), indent=2, ensure_ascii=False) + "\n"
+        return made.encode(errors="replace")
 
     def html(self) -> bytes:
         """Return one page that loads nothing, with still pictures of the charts."""

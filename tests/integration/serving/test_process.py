@@ -355,6 +355,7 @@ def test_the_command_says_what_is_wrong_and_what_it_would_serve(tmp_path: Path) 
         ("variants: {light: {kind: script}}", "variants.light"),
         ("variants: {a: {kind: openai, url: 'file:///etc/passwd', model: x}}", "url"),
         ("variants: [", "not YAML"),
+        ("variants: 2026-01-45", "not YAML"),
         ("- a", "no mapping"),
         ("limit: 1", "variants"),
         ("variants: {light: {kind: engine, run: nowhere}, full: {kind: scripted}}", "no run here"),

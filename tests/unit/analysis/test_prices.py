@@ -40,6 +40,7 @@ def test_the_nearest_file_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("[1, 2]", "mapping"),
         ("", "mapping"),
         ("a: [", "not a YAML file"),
+        ("currency: 2026-01-45", "not a YAML file"),
         ("!!python/object/apply:os.system [id]", "not a YAML file"),
         ("x: " + "a" * 200_000, "too large"),
         ("[" * 5000, "not a YAML file"),

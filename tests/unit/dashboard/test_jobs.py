@@ -10,7 +10,7 @@ import pytest
 
 from weightcut.dashboard import jobs
 from weightcut.dashboard.runs import STUDY
-from weightcut.errors import UsageError
+from weightcut.errors import UsageError, WeightcutError
 
 
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "-x", "a b", "x" * 81, "a\n"])
@@ -66,6 +66,19 @@ def test_a_run_that_was_started_elsewhere_is_not_gone_on_with(tmp_path: Path) ->
     (tmp_path / "run" / STUDY).write_text("study: x")
     with pytest.raises(UsageError, match="not started from the dashboard"):
         jobs.resume(tmp_path / "run")
+
+
+def test_what_is_no_text_among_what_a_command_prints_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noisy = tmp_path / "python"
+    noisy.write_text("#!/bin/sh\nprintf '\\377' >&2\necho '{}'\n")
+    noisy.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(noisy))
+    assert jobs.ask(["plan"]) == {}
+    noisy.write_text("#!/bin/sh\nprintf '\\377\\nerror: no such thing\\n' >&2\nexit 1\n")
+    with pytest.raises(WeightcutError, match="no such thing"):
+        jobs.ask(["plan"])
 
 
 def test_logs_are_read_without_terminal_codes_and_links(tmp_path: Path) -> None:

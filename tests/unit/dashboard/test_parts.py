@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.dashboard_runs import CURVE, HOSTILE, small_study, with_curve
 
 from weightcut.analysis.results import build_results
-from weightcut.dashboard import drafts, filters, launch, sheet, training
+from weightcut.dashboard import drafts, filters, form, launch, sheet, show, training
 from weightcut.dashboard.drafts import Draft, Variant
 from weightcut.errors import UsageError
 from weightcut.records import Results
@@ -49,6 +49,14 @@ def test_what_is_typed_stays_text(study: str, recipe: str) -> None:
     draft = replace(Draft(), study=study, variants=(Variant("a", "openvino", recipe),))
     data = yaml.safe_load(drafts.as_yaml(draft))
     assert (data["study"], data["variants"]["a"]["recipe"]) == (study, recipe)
+
+
+@pytest.mark.parametrize(
+    ("study", "name"),
+    [("study: mine", "mine"), ("study: 2026-01-45", "study"), ("study: [", "study"), ("", "study")],
+)
+def test_the_name_in_a_study_file_that_is_being_written(study: str, name: str) -> None:
+    assert form.name_of(study) == name
 
 
 def test_every_method_is_described() -> None:
@@ -156,12 +164,26 @@ def test_a_sheet_as_json_is_strict_json() -> None:
     assert data["tables"][0]["rows"][0] == {"name": "=1+1", "value": None}
 
 
+def test_half_a_letter_of_an_answer_spoils_no_file() -> None:
+    half = "half \ud83d of it"
+    made = sheet.Sheet(half, [half], [sheet.Grid("x", [half], [[half]])], [("Answer", half)])
+    for label, _, _, content in made.files("x"):
+        assert content(), label
+    assert json.loads(made.json())["texts"]["Answer"] == "half ? of it"
+
+
 def test_a_sheet_as_html_takes_nothing_as_markup() -> None:
     page = _sheet().html().decode()
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "\u202e" not in page
     assert "\n        second line</pre>" in page
+
+
+def test_names_in_a_list_are_told_apart() -> None:
+    names = ["one", "one!", "one (2)", "other"]
+    labels = show.labels(names, lambda name: name.rstrip("!"))
+    assert labels == dict(zip(names, ["one", "one (2)", "one (2) (2)", "other"], strict=True))
 
 
 def test_a_sheet_is_made_when_a_file_is_asked_for() -> None:

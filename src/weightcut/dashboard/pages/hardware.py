@@ -21,8 +21,9 @@ def show(run: Path | None, place: Path) -> None:  # noqa: ARG001
 
     page.heading("Hardware", "What runs on this machine, what only slowly, what not, and why.")
     one, two, three = st.columns([3, 3, 2], vertical_alignment="bottom")
-    model = one.text_input("Recipes for a model", "7B", help="A size, an alias, a folder, hub:…")
-    gpu = two.text_input("In place of the GPUs here", placeholder="Tesla M40")
+    model = one.text_input("Recipes for a model", "7B", help="A size, an alias, a folder, hub:…",
+                           max_chars=2000)  # fmt: skip
+    gpu = two.text_input("In place of the GPUs here", placeholder="Tesla M40", max_chars=200)
     if three.button("Look again", icon=":material/refresh:", width="stretch"):
         st.session_state.pop("doctor", None)
     kept = st.session_state.setdefault("doctor", {})

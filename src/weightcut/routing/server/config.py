@@ -181,7 +181,7 @@ def read_config(path: Path) -> ServeConfig:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot be read ({error.strerror})", place=str(path)) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # the 45th day of a month, too
         line = " ".join(str(error).split())[:200]
         raise BrokenInput(f"not YAML ({line})", place=str(path)) from error
     if not isinstance(data, dict):
