@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tests.dashboard_pages import opened, said
 from tests.dashboard_runs import hostile_study, many_variants, small_study, with_curve, write_run
 
 from weightcut.dashboard import runs
@@ -26,30 +27,8 @@ pytest.importorskip("streamlit", reason="the extra `dashboard` is not installed"
 QUICK = [name for name, *_ in PAGES if name != "hardware"]  # that one starts a process
 
 
-def draw(name: str, run: str | None, place: str) -> None:
-    """Draw one page; what AppTest runs (its source is taken, so it stands alone)."""
-    from importlib import import_module
-    from pathlib import Path
-
-    from weightcut.dashboard import show
-    from weightcut.errors import WeightcutError
-
-    show.style()
-    try:
-        import_module(f"weightcut.dashboard.pages.{name}").show(
-            None if run is None else Path(run), Path(place)
-        )
-    except WeightcutError as error:
-        show.complain(error)
-
-
 def _text(name: str, run: Path | None, place: Path) -> str:
-    from streamlit.testing.v1 import AppTest
-
-    arguments = (name, None if run is None else str(run), str(place))
-    app = AppTest.from_function(draw, args=arguments, default_timeout=120).run()
-    assert not app.exception, app.exception[0].message
-    return "\n".join(element.body for element in app.get("html"))
+    return said(opened(name, run, place))
 
 
 def _none(_folder: Path) -> None:
