@@ -192,7 +192,7 @@ class Predictor:
             scored=True,
             batches=tuple(
                 (len(batch), batch[0] + limit)
-                for batch in alike(prompts, lambda prompt: prompt + limit)
+                for batch in alike(lengths, lambda length: length + limit)
             ),
         )
 
