@@ -91,7 +91,7 @@ class Batch:
                 waiting.append(row)
             else:
                 yield row.completion("aborted", self._decode)
-        for rows in alike(waiting, lambda row: len(row.request.prompt_ids) + row.room):
+        for rows in of_like_length(waiting, lambda row: len(row.request.prompt_ids) + row.room):
             yield from self._run(rows, begin)
 
     def _run(self, waiting: list[Row], begin: float) -> Iterator[Completion]:
@@ -197,7 +197,7 @@ class Batch:
         return done
 
 
-def alike(items: Iterable[T], length: Callable[[T], int]) -> list[list[T]]:
+def of_like_length(items: Iterable[T], length: Callable[[T], int]) -> list[list[T]]:
     """Return batches of items, the longest first, none of which is a quarter of its longest.
 
     Each row of a batch takes the room of the longest: one outlier would cost all others theirs.

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from weightcut.compression import recipe
 from weightcut.compression.method import Method
-from weightcut.engines.batching import alike
+from weightcut.engines.batching import of_like_length
 from weightcut.engines.engine import Engine
 from weightcut.hardware.speed import REFERENCE, Speed
 from weightcut.models.shape import Shape
@@ -192,7 +192,7 @@ class Predictor:
             scored=True,
             batches=tuple(
                 (len(batch), batch[0] + limit)
-                for batch in alike(lengths, lambda length: length + limit)
+                for batch in of_like_length(lengths, lambda length: length + limit)
             ),
         )
 

@@ -10,7 +10,7 @@ import pytest
 from tests.families import FAMILIES, WORDS, make_family
 
 from weightcut.engines import transformers as transformers_engine
-from weightcut.engines.batching import alike
+from weightcut.engines.batching import of_like_length
 from weightcut.engines.engine import Engine
 from weightcut.engines.transformers import TransformersEngine, TransformersSession
 from weightcut.errors import BrokenInput, UsageError
@@ -69,7 +69,7 @@ def reference(folder: Path) -> Any:
 def test_answers_in_batches_of_like_length_are_those_of_one_batch(opened):
     folder, session = opened
     asked = requests(folder, max_new_tokens=5, ignore_stop=True)
-    assert len(alike(asked, lambda one: len(one.prompt_ids) + 5)) > 1
+    assert len(of_like_length(asked, lambda one: len(one.prompt_ids) + 5)) > 1
     whole = answers(session, requests(folder, ignore_stop=True))
     for name, found in answers(session, asked).items():
         assert found.token_ids == whole[name].token_ids[:5]
