@@ -165,7 +165,9 @@ def to_call(service: Service, body: Sampling, *, max_tokens: int | None, **more:
     body.refuse_unsupported()
     if max_tokens is not None and max_tokens > limits.max_tokens:
         message = f"at most {limits.max_tokens} tokens may be asked for"
-        raise Problem(400, message, param="max_tokens")
+        named = "max_completion_tokens"
+        param = named if getattr(body, named, None) else "max_tokens"
+        raise Problem(400, message, param=param)
     if (body.n or 1) > limits.choices:
         raise Problem(400, f"at most {limits.choices} answers to one request", param="n")
     made = Call(
@@ -258,14 +260,28 @@ def _as_it_is(problem: Problem) -> Problem:
 
 def _invalid(error: Any) -> Problem:
     """Name the first thing that is wrong; what was sent is not repeated."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part != "body")
+    first = _deepest(error.errors())
+    # Which branch of a union it is says pydantic, not the client.
+    named = (str(part) for part in first["loc"] if part not in ("body", "str"))
+    place = ".".join(part for part in named if not part.startswith("list["))
+    if isinstance(first.get("input"), bytes):
+        return Problem(400, "the body is to be JSON, with Content-Type: application/json")
     if first["type"] == "json_invalid":
         return Problem(400, "the body is not JSON", code="invalid_json")
     if first["type"] == "extra_forbidden":
         return Problem(400, f"unknown or unsupported: {place}", param=place)
     message = f"{place}: {first['msg']}" if place else f"the body: {first['msg']}"
     return Problem(400, message, param=place or None)
+
+
+def _deepest(errors: Any) -> Any:
+    """Return the first error, or what is wrong deeper within the same value.
+
+    Each branch of a union has an error; the deepest is that of the branch that was meant.
+    """
+    within = errors[0]["loc"][:-1]
+    same = [one for one in errors if one["loc"][: len(within)] == within and len(within) > 1]
+    return max(same, key=lambda one: len(one["loc"]), default=errors[0])
 
 
 def _http(error: Any) -> Problem:

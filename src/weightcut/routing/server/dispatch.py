@@ -108,7 +108,7 @@ class Dispatcher:
                 if rest.max_tokens <= 0:
                     yield Chunk(finish="length")
                     return
-        raise _failure(refusal, order, trail)
+        raise _failure(refusal, call, order, trail)
 
     def _candidates(self, order: Sequence[str], trail: Trail) -> Iterator[Endpoint]:
         """Yield what may be tried next; an upstream that refused a call is not asked again."""
@@ -238,7 +238,7 @@ def _late() -> Problem:
     return Problem(504, "the answer was not there in time", code="timeout", retry_after=5)
 
 
-def _failure(refusal: Exception | None, order: Sequence[str], trail: Trail) -> Problem:
+def _failure(refusal: Exception | None, call: Call, order: Sequence[str], trail: Trail) -> Problem:
     """Return what the client is told when no upstream has answered.
 
     The request is at fault only where every variant has refused it; else one may answer later.
@@ -246,8 +246,8 @@ def _failure(refusal: Exception | None, order: Sequence[str], trail: Trail) -> P
     asked = {attempt.variant for attempt in trail.attempts}
     if asked >= set(order) and all(a.outcome in _REFUSED for a in trail.attempts):
         if isinstance(refusal, PromptTooLong):
-            code = "context_length_exceeded"
-            return Problem(400, str(refusal), code=code, param="messages", quotes=True)
+            code, param = "context_length_exceeded", "messages" if call.messages else "prompt"
+            return Problem(400, str(refusal), code=code, param=param, quotes=True)
         return Problem(400, str(refusal), code="refused_by_upstream", quotes=True)
     said = ", ".join(f"{a.upstream}: {a.outcome}" for a in trail.attempts)
     message = f"no upstream could answer ({said})" if said else "no upstream is healthy"

@@ -147,6 +147,7 @@ def test_content_in_parts_and_developer_messages() -> None:
     )
 
 
+IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u"}}]}]
 BAD: list[tuple[str, Any, str | None]] = [
     ("/v1/chat/completions", {"messages": []}, "messages"),
     ("/v1/chat/completions", {}, "messages"),
@@ -165,6 +166,10 @@ BAD: list[tuple[str, Any, str | None]] = [
     ("/v1/chat/completions", chat("hi", n=0), "n"),
     ("/v1/chat/completions", chat("hi", stop=["a"] * 17), "stop"),
     ("/v1/chat/completions", chat("hi", stop=""), "stop"),
+    ("/v1/chat/completions", chat("hi", stop=5), "stop"),
+    ("/v1/chat/completions", chat("hi", stop=["a", 5]), "stop.1"),
+    ("/v1/chat/completions", chat("hi", max_completion_tokens=101), "max_completion_tokens"),
+    ("/v1/chat/completions", {"messages": IMAGE}, "messages.0.content.0.type"),
     ("/v1/chat/completions", chat("hi", logit_bias={"1": 5.0}), "logit_bias"),
     ("/v1/chat/completions", chat("hi", presence_penalty=1.0), "presence_penalty"),
     ("/v1/chat/completions", chat("hi", tools=[{"type": "function"}]), "tools"),
@@ -252,6 +257,7 @@ def test_another_content_type_is_refused() -> None:
     served = Served(config())
     answer = post(served, "/generate", {"prompt": "a"}, headers={"content-type": "text/plain"})
     assert answer.status_code == 400
+    assert "Content-Type: application/json" in answer.json()["error"]["message"]
     assert not served.upstream("light").calls
 
 

@@ -191,6 +191,18 @@ def test_a_prompt_longer_than_a_context_goes_where_there_is_room() -> None:
     assert answer.json()["error"]["code"] == "context_length_exceeded"
 
 
+def test_a_text_that_is_too_long_for_all_is_named_as_it_was_sent() -> None:
+    short = variants({"context": 3}, {"context": 3})
+    served = Served(config(variants=short))
+    for path, body, param in (
+        ("/v1/completions", {"prompt": "a b c"}, "prompt"),
+        ("/v1/chat/completions", chat("a b c"), "messages"),
+    ):
+        answer = post(served, path, body)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] == param
+
+
 def test_slots_bound_what_an_upstream_gets_at_a_time() -> None:
     slow = variants({"slots": 2, "first_token_s": 0.02}, {})
     served = Served(config(variants=slow))
