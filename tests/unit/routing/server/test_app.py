@@ -253,11 +253,16 @@ def test_raw_bodies_that_are_no_request(raw: bytes) -> None:
 
 
 def test_another_content_type_is_refused() -> None:
-    # A page of another origin may send text/plain without asking first.
+    # A page of another origin may send text/plain without asking first, and a body without a type.
     served = Served(config())
-    answer = post(served, "/generate", {"prompt": "a"}, headers={"content-type": "text/plain"})
-    assert answer.status_code == 400
-    assert "Content-Type: application/json" in answer.json()["error"]["message"]
+
+    async def send(client: httpx.AsyncClient) -> None:
+        for headers in ({"content-type": "text/plain"}, {}):
+            answer = await client.post("/generate", content=b'{"prompt": "a"}', headers=headers)
+            assert answer.status_code == 400
+            assert "Content-Type: application/json" in answer.json()["error"]["message"]
+
+    talk(served, send)
     assert not served.upstream("light").calls
 
 
