@@ -28,6 +28,7 @@ from weightcut.routing.files import write_router
 from weightcut.routing.server.calls import Call, Chunk
 from weightcut.routing.server.config import parse_config
 from weightcut.routing.server.upstreams.engine import LocalEngine
+from weightcut.routing.server.upstreams.engine_process import EngineProcess
 from weightcut.routing.server.upstreams.make import make_upstreams
 from weightcut.routing.server.upstreams.text_stream import TextStream
 from weightcut.routing.server.upstreams.upstream import CallRefused, PromptTooLong, UpstreamError
@@ -294,6 +295,37 @@ def test_a_probe_ends_an_engine_that_hangs_and_leaves_others_alone(
         assert await upstream.healthy()
         assert upstream._process is not first
         assert await collect(upstream, Call(id="b", prompt="add"))
+
+    using(hanging(tmp_path), ask)
+
+
+def test_an_engine_that_hangs_while_it_opens_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = "weightcut.routing.server.upstreams.engine_process"
+    write = EngineProcess._write
+
+    def stop(self: EngineProcess, line: bytes) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+        write(self, line)
+
+    async def nothing(_upstream: LocalEngine) -> None:
+        raise AssertionError("it started")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"{place}._OPEN_S", 0.3)
+        patched.setattr(f"{place}._END_S", 0.1)
+        patched.setattr(EngineProcess, "_write", stop)
+        with pytest.raises(BrokenInput, match="done nothing"):
+            using(hanging(tmp_path), nothing)
+
+    async def ask(upstream: LocalEngine) -> None:
+        # One that takes long to load is waited for.
+        works = itertools.count(1)
+        monkeypatch.setattr(f"{place}._OPEN_S", 0.001)
+        monkeypatch.setattr(EngineProcess, "worked", lambda _self: float(next(works)))
+        await upstream.close()
+        assert await upstream.healthy()
 
     using(hanging(tmp_path), ask)
 

@@ -23,6 +23,8 @@ Deliver = Callable[[Progress | Exception], None]
 """Called with each progress of an answer, or with why there will be none."""
 _LONGEST_LINE = 64 << 20
 _END_S = 5.0
+_OPEN_S = 120.0
+"""Seconds without any computing after which the loading of a model is given up."""
 BUSY = 0.01
 """Share of a core that an engine which computes has at least."""
 
@@ -64,7 +66,7 @@ class EngineProcess:
         self._tasks.append(asyncio.create_task(self._listen()))
         self._write(opening.model_dump_json().encode())
         try:
-            said = await self._line()
+            said = await self._opened()
             if said is None or "ready" not in said:
                 raise BrokenInput(
                     f"the engine does not start: {(said or {}).get('error', 'it ended')}",
@@ -149,6 +151,17 @@ class EngineProcess:
         line = await self._process.stdout.readline()
         found: dict[str, Any] | None = json.loads(line) if line.endswith(b"\n") else None
         return found
+
+    async def _opened(self) -> dict[str, Any] | None:
+        """Return the first line, however long the model takes; an error where it hangs instead."""
+        while True:
+            worked = self.worked()
+            try:
+                async with asyncio.timeout(_OPEN_S):
+                    return await self._line()
+            except TimeoutError:
+                if self.worked() <= worked + BUSY * _OPEN_S:
+                    return {"error": f"it has done nothing for {_OPEN_S:g} s"}
 
     async def _read(self) -> None:
         try:
