@@ -256,14 +256,18 @@ def hanging(folder: Path, **timeouts: float) -> LocalEngine:
     return found
 
 
-def test_an_engine_that_hangs_is_ended_and_comes_back(tmp_path: Path) -> None:
+def test_an_engine_that_hangs_is_ended_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weightcut.routing.server.upstreams.engine._LEAST_S", 0.4)
+
     async def ask(upstream: LocalEngine) -> None:
         assert upstream._process is not None
         pid = upstream._process.pid
         os.kill(pid, signal.SIGSTOP)
         with pytest.raises(UpstreamError, match="done nothing"):
             await asyncio.wait_for(collect(upstream, Call(id="a", prompt="add")), 30)
-        upstream._quiet_s = 60.0
+        monkeypatch.undo()
         for _ in range(600):
             if upstream._process is not None and upstream._process.broken is None:
                 break

@@ -27,6 +27,8 @@ _REST_S = 5.0
 """Seconds between tries to open an engine that does not start."""
 _ALIVE_S = 5.0
 """Seconds of waiting after which it is told whether the engine does anything at all."""
+_LEAST_S = 10.0
+"""Seconds of silence before which no engine is held to hang, however short the time-outs are."""
 _LONG = 16_384
 """Bytes beyond which a prompt is tokenized in a thread."""
 
@@ -41,8 +43,8 @@ class Rendered(NamedTuple):
 class LocalEngine:
     """Requests share the engine's batch where the engine can; else they are answered in turn.
 
-    quiet_s: seconds after which an engine that has been asked, says nothing and computes nothing
-    is ended and opened anew.
+    quiet_s: seconds, ten at least, after which an engine that has been asked, says nothing and
+    computes nothing is ended and opened anew.
     """
 
     continues = True
@@ -108,7 +110,7 @@ class LocalEngine:
         async with self._starting:
             process = self._process
             if process is not None and process.broken is None:
-                if await process.alive(self._look_s()):
+                if await process.alive(_ALIVE_S):
                     return True
                 process.kill("it neither answers nor computes")
             try:
@@ -150,8 +152,9 @@ class LocalEngine:
             self._looking = asyncio.create_task(self._look(process))
 
     async def _look(self, process: EngineProcess) -> None:
-        if not await process.alive(self._quiet_s - self._look_s()) and process.broken is None:
-            process.kill(f"it has done nothing for {self._quiet_s:g} s")
+        quiet_s = max(_LEAST_S, self._quiet_s)
+        if not await process.alive(quiet_s - self._look_s()) and process.broken is None:
+            process.kill(f"it has done nothing for {quiet_s:g} s")
             self._revive()
 
     async def _end(self) -> None:
