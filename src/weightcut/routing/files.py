@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,9 @@ def read_router(folder: Path) -> Router:
         OSError,
         EOFError,
         IndexError,
+        RuntimeError,
         zipfile.BadZipFile,
+        zlib.error,
     ) as error:
         raise BrokenInput(
             f"not the weights of a {facts.policy} policy ({error})", place=str(folder / WEIGHTS)

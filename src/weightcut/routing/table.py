@@ -14,6 +14,7 @@ import io
 import json
 import math
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -133,7 +134,7 @@ def read_table(
         raise UsageError("no such file", place=str(path), cure="name an outcome table")
     try:
         return build_table(_rows(path, quality), str(path), quality, only, full)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise BrokenInput(f"cannot be read ({error})", place=str(path), cure=_FORM) from error
 
 

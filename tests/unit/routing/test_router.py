@@ -145,6 +145,21 @@ def test_pickles_are_not_loaded(folder: Path) -> None:
         load_router(folder)
 
 
+def test_packed_weights_that_are_damaged_within_are_refused(folder: Path) -> None:
+    import hashlib
+    import zipfile
+
+    path = folder / WEIGHTS
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("x.npy", bytes(range(256)) * 100)
+    data = bytearray(path.read_bytes())
+    data[40:48] = bytes(byte ^ 0xFF for byte in data[40:48])
+    path.write_bytes(data)
+    _edit(folder, sign=True, weights=hashlib.sha256(data).hexdigest())
+    with pytest.raises(BrokenInput):
+        load_router(folder)
+
+
 def test_a_folder_without_a_router_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no router here"):
         load_router(tmp_path)

@@ -105,6 +105,15 @@ def test_other_files_are_refused(tmp_path: Path, name: str, content: bytes) -> N
         read_table(tmp_path / name)
 
 
+def test_damaged_gzip_is_refused(tmp_path: Path) -> None:
+    rows = "".join(f"{i},p{i},v{j},0.5,{j}\n" for i in range(3000) for j in range(2))
+    packed = bytearray(gzip.compress((HEAD + rows).encode()))
+    packed[50:53] = bytes(byte ^ 0xFF for byte in packed[50:53])
+    (tmp_path / "t.csv.gz").write_bytes(packed)
+    with pytest.raises(BrokenInput, match="cannot be read"):
+        read_table(tmp_path / "t.csv.gz")
+
+
 def test_unknown_names_and_kinds_are_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         read_table(tmp_path / "t.csv")
