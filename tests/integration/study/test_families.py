@@ -60,6 +60,7 @@ def test_the_quickstart_goes_through_with_weights_in_shards(
             "variants.pruned-int8.recipe": f'"{pruned} | int8"',
             "variants.distilled-int8.recipe": f'"{pruned} | {taught} | int8"',
             "tasks": "[{name: perplexity, limit: 2, length: 64}]",
+            "keep.metric": "perplexity",
             "profile": "null",
         },
     )

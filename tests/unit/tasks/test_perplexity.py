@@ -73,5 +73,5 @@ def test_a_run_does_not_go_on_with_other_texts(tmp_path: Path) -> None:
     path = scripted_study(tmp_path, model, tasks=[task], profile=None)
     api.evaluate_tradeoff(load_study(path), tmp_path / "run", only=["full"])
     (texts / "a.txt").write_text("Another text of a folder.\n" * 20)
-    with pytest.raises(WeightcutError, match="task_data has changed"):
+    with pytest.raises(WeightcutError, match="the data of perplexity has changed"):
         api.evaluate_tradeoff(load_study(path), tmp_path / "run")
