@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.filled_home import compress
 from tests.scripted_models import humaneval_model
 
 from weightcut.errors import full_disk
@@ -39,29 +36,9 @@ def test_other_errors_are_not_it() -> None:
     assert full_disk(_raised(ring, ring)) is None
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(command, capture_output=True, check=False)
-    except OSError:
-        done = None
-    if done is None or done.returncode:
-        pytest.skip("this user cannot mount a small disk")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def test_a_disk_that_fills_midway_costs_no_traceback(small_disk: Path, tmp_path: Path) -> None:
     model = humaneval_model(tmp_path / "model")
-    environment = dict(os.environ) | {"WEIGHTCUT_HOME": str(small_disk), "COLUMNS": "200"}
-    words = ["compress", str(model), "--recipe", "scripted-shrink(size=100.0)", "-o", "out"]
-    done = subprocess.run(
-        [sys.executable, "-m", "weightcut", *words],
-        cwd=tmp_path, capture_output=True, text=True, env=environment, check=False,
-    )  # fmt: skip
+    done = compress(model, small_disk, "scripted-shrink(size=100.0)", "out")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "the disk is full" in done.stderr
     assert "Traceback" not in done.stderr

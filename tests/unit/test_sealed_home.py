@@ -2,51 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.filled_home import compress
 from tests.scripted_models import humaneval_model
 
 from weightcut.errors import sealed_home
 
 
-def _compress(model: Path, home: Path, recipe: str, out: str) -> subprocess.CompletedProcess[str]:
-    environment = dict(os.environ) | {"WEIGHTCUT_HOME": str(home), "COLUMNS": "200"}
-    words = ["compress", str(model), "--recipe", recipe, "-o", out]
-    return subprocess.run(
-        [sys.executable, "-m", "weightcut", *words],
-        cwd=model.parent, capture_output=True, text=True, env=environment, check=False,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(command, capture_output=True, check=False)
-    except OSError:
-        done = None
-    if done is None or done.returncode:
-        pytest.skip("this user cannot mount a small disk")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def test_a_read_only_cache_serves_what_it_holds(disk: Path, tmp_path: Path) -> None:
+def test_a_read_only_cache_serves_what_it_holds(small_disk: Path, tmp_path: Path) -> None:
     model = humaneval_model(tmp_path / "model")
-    home = disk / "home"
-    assert _compress(model, home, "scripted-shrink(size=0.5)", "one").returncode == 0
-    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    again = _compress(model, home, "scripted-shrink(size=0.5)", "two")
+    home = small_disk / "home"
+    assert compress(model, home, "scripted-shrink(size=0.5)", "one").returncode == 0
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    again = compress(model, home, "scripted-shrink(size=0.5)", "two")
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "two" / "scripted.json").is_file()
-    other = _compress(model, home, "scripted-shrink(size=0.25)", "three")
+    other = compress(model, home, "scripted-shrink(size=0.25)", "three")
     assert other.returncode == 1
     assert "cannot be written (Read-only file system)" in other.stderr
     assert "WEIGHTCUT_HOME" in other.stderr
@@ -56,7 +29,7 @@ def test_a_read_only_cache_serves_what_it_holds(disk: Path, tmp_path: Path) -> N
 def test_a_cache_below_a_file_costs_no_traceback(tmp_path: Path) -> None:
     model = humaneval_model(tmp_path / "model")
     (tmp_path / "file").write_text("x")
-    done = _compress(model, tmp_path / "file" / "home", "scripted-shrink", "out")
+    done = compress(model, tmp_path / "file" / "home", "scripted-shrink", "out")
     assert done.returncode == 1, done.stderr
     assert "WEIGHTCUT_HOME" in done.stderr
     assert "Traceback" not in done.stderr

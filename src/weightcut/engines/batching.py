@@ -16,7 +16,7 @@ from weightcut.errors import UsageError
 from weightcut.records import Completion, FinishReason, Request
 
 Decode = Callable[[Sequence[int], Sequence[int]], str]  # what ids say that follow others
-_ALIKE = 4
+_ALIKE = 4  # times as long as the shortest a batch's longest sequence stays below
 T = TypeVar("T")
 
 
@@ -198,7 +198,7 @@ class Batch:
 
 
 def of_like_length(items: Iterable[T], length: Callable[[T], int]) -> list[list[T]]:
-    """Return batches of items, the longest first, none of which is a quarter of its longest.
+    """Return batches, the longest items first; each item is over a quarter of its batch's longest.
 
     Each row of a batch takes the room of the longest: one outlier would cost all others theirs.
     """

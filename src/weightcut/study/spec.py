@@ -217,7 +217,11 @@ def _refuse_unmeasured(keep: Keep, tasks: Sequence[Named], place: str) -> None:
     # Answers that went wrong are counted beside the metrics; they may be kept, and are not offered.
     if public_name(keep.metric) not in known | DEFECTS:
         who = f"the task {keep.task} does not measure" if keep.task else "no task measures"
-        raise UsageError(f"{who} {keep.metric!r}; {nearest(keep.metric, known)}", place=place)
+        raise UsageError(
+            f"{who} {keep.metric!r}; {nearest(keep.metric, known)}",
+            place=place,
+            cure="set keep.metric to one that is measured, or name a task that measures it",
+        )
 
 
 def _task_class(named: Named) -> Any:
